@@ -1,0 +1,162 @@
+"""RunConfig: everything that decides the trace of one run, and its identity.
+
+One flat, frozen table of hyperparameters. The same word is the key in YAML, the axis of a grid, the `--set` on the
+command line and the column in Parquet. A run's id is a hash of this config in canonical form; a field at its default does
+not enter the hash, so that a field added later leaves old ids alone.
+
+No torch here: specs are checked and sweeps are planned without it.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+IDENTITY_VERSION = 1
+"""Enters every run_id. Raised only when the meaning of an existing field changes."""
+
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+NonNegative = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+
+
+class RunConfig(BaseModel):
+    """One network trained once. Ranges are checked here; what involves several fields is checked by the spec."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    # The task
+    task_kind: Literal["modular", "toy_addition", "random_labels"] = "modular"
+    """modular: an operation on ordered pairs over Z_p. toy_addition: Liu et al. 2022, i + j on unordered pairs.
+    random_labels: labels without a rule, on the inputs of `modular`."""
+    task: str = "a + b"
+    """The operation in canonical form (for random_labels: "random")."""
+    modulus: Annotated[int, Field(ge=2, le=4096)] = 113
+    """p, the number of symbols."""
+    symmetric: bool = False
+    """random_labels only: (a, b) and (b, a) carry the same label, as in Huang et al. 2024."""
+    target_dim: Annotated[int, Field(ge=1, le=4096)] = 30
+    """toy_addition with mse: length of the fixed random target vectors (Liu et al. 2022: 30)."""
+    label_noise: Share = 0.0
+    """Share of training labels drawn anew, uniformly over all classes."""
+    train_size: Count
+    """Number of training examples. Sets nest: at equal data_seed the set of 2600 is a prefix of that of 3000."""
+
+    # The model
+    model: Literal["transformer", "toy"] = "transformer"
+    """transformer: decoder-only in Nanda's form. toy: Liu et al.'s embedding and MLP decoder."""
+    width: Annotated[int, Field(ge=1, le=16384)] = 128
+    """d_model of the transformer; units in a hidden layer of the toy's decoder."""
+    depth: Annotated[int, Field(ge=1, le=64)] = 1
+    """Transformer blocks; hidden layers of the toy's decoder."""
+    heads: Annotated[int, Field(ge=1, le=1024)] = 4
+    """Attention heads; divides width. Ignored by the toy."""
+    mlp_ratio: Annotated[int, Field(ge=1, le=64)] = 4
+    """d_mlp over d_model in the transformer."""
+    biases: bool = True
+    """Whether linear layers of the MLP have biases (Nanda: yes)."""
+    embedding_dim: Annotated[int, Field(ge=1, le=4096)] = 1
+    """Length of the toy's embeddings."""
+    init_scale: Positive = 1.0
+    """Factor on every initial weight and bias (alpha in Omnigrok)."""
+    dropout: Share = 0.0
+    """Probability of dropping a unit of a sublayer's output."""
+
+    # The loss
+    loss: Literal["cross_entropy", "mse"] = "cross_entropy"
+    """mse regresses onto fixed random vectors; the nearest is the prediction."""
+    loss_dtype: Literal["float32", "float64"] = "float32"
+    """Precision of the loss alone: a float32 softmax can collapse late in training (Nanda uses float64)."""
+
+    # The optimizer
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    """adamw decays weights decoupled from the gradient; adam and sgd add decay to the gradient, as torch.optim does."""
+    learning_rate: NonNegative = 1e-3
+    """Of everything but the embedding, unless embedding_learning_rate is absent."""
+    weight_decay: NonNegative = 0.0
+    """Of everything but the embedding, unless embedding_weight_decay is absent."""
+    embedding_learning_rate: NonNegative | None = None
+    """Of the token embedding; absent: learning_rate."""
+    embedding_weight_decay: NonNegative | None = None
+    """Of the token embedding; absent: weight_decay."""
+    beta1: Share = 0.9
+    beta2: Share = 0.999
+    """Decay of Adam's moments (the key `betas` sets both)."""
+    eps: Positive = 1e-8
+    """Adam's epsilon."""
+    momentum: Share = 0.0
+    """SGD's momentum."""
+    warmup_steps: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Step t of the first warmup_steps uses the learning rate times t / warmup_steps, counting from 1."""
+    batch_size: Count | None = None
+    """Examples a step, drawn without replacement within an epoch, a short last batch dropped; absent: the full set."""
+
+    # Budget, randomness, evaluation
+    steps: Count
+    """Optimizer steps."""
+    seed: Seed = 0
+    """Drives initialization, split, order and noise through separate streams."""
+    data_seed: Seed | None = None
+    """Split, labels and target vectors; absent: seed."""
+    init_seed: Seed | None = None
+    """Initial weights; absent: seed."""
+    eval_growth: Annotated[float, Field(gt=1, le=10, allow_inf_nan=False)] = 1.05
+    """Evaluation steps grow by this factor at first..."""
+    eval_gaps: Annotated[int, Field(ge=1, le=10**7)] = 250
+    """...until they lie steps / eval_gaps apart."""
+    stop_val_accuracy: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    """Stop rule, off by default: end the run when validation accuracy has stayed at or above this..."""
+    stop_patience_steps: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """...for this many steps."""
+
+    @property
+    def run_id(self) -> str:
+        """16 hex digits of the sha256 of the canonical config."""
+        return hash_canonical(canonical_fragments(self.model_dump()))
+
+    @property
+    def is_full_batch(self) -> bool:
+        return self.batch_size is None or self.batch_size >= self.train_size
+
+
+def canonical_fragments(values: dict[str, Any]) -> list[str]:
+    """`"name":value` for each field not at its default, sorted by name. Shared with columnar expansion, where a
+    fragment is made once per distinct value and not once per run."""
+    return [fragment(name, values[name]) for name in sorted(values) if values[name] != DEFAULTS.get(name, REQUIRED)]
+
+
+def fragment(name: str, value: Any) -> str:
+    """Floats that are whole numbers are written as floats (1.0), so 1 and 1.0 of a float field hash alike."""
+    if name in FLOAT_FIELDS and value is not None:
+        value = float(value)
+    return f"{json.dumps(name)}:{json.dumps(value, allow_nan=False)}"
+
+
+def hash_canonical(fragments: list[str]) -> str:
+    text = "{" + ",".join([f'"identity":{IDENTITY_VERSION}', *fragments]) + "}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+REQUIRED = object()
+DEFAULTS: dict[str, Any] = {
+    name: (REQUIRED if field.is_required() else field.default) for name, field in RunConfig.model_fields.items()
+}
+FLOAT_FIELDS = frozenset(
+    name for name, field in RunConfig.model_fields.items() if "float" in str(field.annotation)
+)
+
+SHAPE_FIELDS = (
+    "task_kind", "modulus", "target_dim", "model", "width", "depth", "heads", "mlp_ratio", "biases", "embedding_dim",
+    "loss", "loss_dtype", "optimizer",
+)  # fmt: skip
+"""Runs share a pack only if they agree on these, on the batch size in use and on whether there is dropout.
+Everything else is data of a lane."""
+
+
+def shape_key(config: RunConfig) -> tuple[Any, ...]:
+    """What changes tensor shapes or the graph."""
+    batch_size = None if config.is_full_batch else config.batch_size
+    return (*(getattr(config, name) for name in SHAPE_FIELDS), batch_size, config.dropout > 0)

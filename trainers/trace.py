@@ -1,0 +1,67 @@
+"""What goes into a pack and what comes out of it, as plain values. No torch: the planner and the store read these too."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Engine = Literal["plain", "eager", "compiled"]
+Outcome = Literal["ended", "stopped", "diverged"]
+
+DENSE_METRICS = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "param_norm")
+"""Metrics of every row, in the order of the columns. Losses and norm are float32, accuracies float64 (a count over a
+count, so that 9 of 10 is >= 0.9)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackSettings:
+    """How a pack is trained, frozen in the plan. All of it can change the last bits of a trace; none of it is part of a
+    run's identity."""
+
+    lanes: int
+    engine: Engine
+    """plain: textbook forward pass. eager: the same function by exact shortcuts. compiled: eager under torch.compile."""
+    threads: int
+    segment_steps: int
+    """Steps between commits. Lanes are refilled at these boundaries only."""
+    device: Literal["cpu", "cuda"]
+    keep_weights: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEnd:
+    """A run that left its lane."""
+
+    run: int
+    """Index into the pack's runs."""
+    outcome: Outcome
+    stopped_at: int | None
+    """Step at which the run ended before its budget; None if it spent it."""
+    n_parameters: int
+    wall_s: float
+    """The run's share of the pack's time."""
+    weights: Mapping[str, np.ndarray] | None
+    """Final weights by their name in a state dict, if kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceBlock:
+    """What a pack did in one segment."""
+
+    segment: int
+    columns: Mapping[str, np.ndarray]
+    """`run` (index into the pack's runs), `step` and DENSE_METRICS, one entry a row, sorted by (run, step)."""
+    ended: tuple[RunEnd, ...]
+    checkpoint: bytes | None
+    """State after the segment, from which train_pack goes on bit for bit; None after the last."""
+    run_steps: int
+    """Steps trained so far, summed over runs, since the pack's start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """A sign of life from inside a segment."""
+
+    run_steps: int
+    runs_ended: int
