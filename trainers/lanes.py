@@ -1,0 +1,124 @@
+"""L runs side by side: put a run into a lane, take it out.
+
+Everything in which lanes may differ without a change of shape is a tensor with a leading lane axis. Train sets of different
+size are index lists padded to the longest of the pack; a padded entry has weight 0 in the loss.
+
+L lanes, P parameters, D longest train set, N examples of the table, T operands, C classes, K outputs, H hyperparameters.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainers import tasks
+from trainers.config import RunConfig
+from trainers.models import layout
+from trainers.optimizers import HYPERPARAMETER_NAMES, Moments, hyperparameter_row
+from trainers.streams import stream_key
+
+
+@dataclass
+class Lanes:
+    # What training changes: the part of a pack that a checkpoint holds.
+    parameters_LP: Tensor
+    moments: Moments
+    step_L: Tensor
+    """Updates made, int64."""
+    first_bad_L: Tensor
+    """Updates made when the training loss was first not finite; -1 while it is."""
+    # What the runs in the lanes bring along.
+    hyper_LH: Tensor
+    drop_L: Tensor
+    key_L2: Tensor
+    """Key of what is drawn during training, as two 32-bit words."""
+    train_LD: Tensor
+    """Indices of training examples, padded with the first."""
+    weight_LD: Tensor
+    """1 / train_size; 0 on padding."""
+    labels_LN: Tensor
+    is_train_LN: Tensor
+    is_val_LN: Tensor
+    targets_LCK: Tensor
+    inputs_NT: Tensor
+    """Shared: the table's inputs depend on the symbols alone."""
+
+    @property
+    def device(self) -> torch.device:
+        return self.parameters_LP.device
+
+    def put(self, lane: int, config: RunConfig) -> None:
+        """Fill a lane with a run before its first step."""
+        self.bring(lane, config)
+        self.parameters_LP[lane] = torch.from_numpy(layout.initial_vector(config))
+        self.moments.first_LP[lane] = 0
+        self.moments.second_LP[lane] = 0
+        self.step_L[lane] = 0
+        self.first_bad_L[lane] = -1
+
+    def bring(self, lane: int, config: RunConfig) -> None:
+        """Set what a run brings along and training does not change."""
+        data = tasks.build(config)
+        size = len(data.train_D)
+        self.hyper_LH[lane] = torch.tensor(hyperparameter_row(config), dtype=torch.float64)
+        self.drop_L[lane] = config.dropout
+        key = stream_key(config.seed, "training")
+        self.key_L2[lane] = torch.tensor([key & 0xFFFFFFFF, key >> 32])
+        self.train_LD[lane] = int(data.train_D[0])
+        self.train_LD[lane, :size] = torch.from_numpy(data.train_D)
+        self.weight_LD[lane] = 0
+        self.weight_LD[lane, :size] = 1 / size
+        self.labels_LN[lane] = torch.from_numpy(np.array(data.labels_N))
+        self.is_train_LN[lane] = _mask(data.train_D, len(data.labels_N))
+        self.is_val_LN[lane] = _mask(data.val_V, len(data.labels_N))
+        if data.target_vectors_CK is not None:
+            self.targets_LCK[lane] = torch.from_numpy(data.target_vectors_CK)
+
+    def clear(self, lane: int) -> None:
+        """Leave a lane idle: it goes on computing, on zeros and with learning rate 0."""
+        self.parameters_LP[lane] = 0
+        self.moments.first_LP[lane] = 0
+        self.moments.second_LP[lane] = 0
+        self.hyper_LH[lane, [HYPERPARAMETER_NAMES.index(n) for n in ("embedding_learning_rate", "learning_rate")]] = 0
+        self.first_bad_L[lane] = -1
+
+
+def _mask(indices: np.ndarray, size: int) -> Tensor:
+    mask = torch.zeros(size, dtype=torch.bool)
+    mask[torch.from_numpy(indices)] = True
+    return mask
+
+
+def empty(configs: Sequence[RunConfig], n_lanes: int, device: str) -> Lanes:
+    """Idle lanes of the shapes that these runs share. The train lists are as long as the longest of all of them, whichever
+    are in lanes at a time."""
+    example = configs[0]
+    data = tasks.build(example)
+    n_table = len(data.labels_N)
+    n_parameters = layout.parameter_count(example)
+    longest = max(config.train_size for config in configs)
+    targets_shape = (1, 1) if data.target_vectors_CK is None else data.target_vectors_CK.shape
+
+    def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.zeros(n_lanes, *shape, dtype=dtype, device=device)
+
+    hyper_LH = zeros(len(HYPERPARAMETER_NAMES), dtype=torch.float64)
+    hyper_LH[:, HYPERPARAMETER_NAMES.index("eps")] = 1e-8  # an idle lane divides 0 by eps
+    return Lanes(
+        parameters_LP=zeros(n_parameters),
+        moments=Moments(zeros(n_parameters), zeros(0 if example.optimizer == "sgd" else n_parameters)),
+        step_L=zeros(dtype=torch.int64),
+        first_bad_L=zeros(dtype=torch.int64) - 1,
+        hyper_LH=hyper_LH,
+        drop_L=zeros(),
+        key_L2=zeros(2, dtype=torch.int64),
+        train_LD=zeros(longest, dtype=torch.int64),
+        weight_LD=zeros(longest),
+        labels_LN=zeros(n_table, dtype=torch.int64),
+        is_train_LN=zeros(n_table, dtype=torch.bool),
+        is_val_LN=zeros(n_table, dtype=torch.bool),
+        targets_LCK=zeros(*targets_shape),
+        inputs_NT=torch.from_numpy(data.inputs_NT).to(device),
+    )

@@ -1,0 +1,222 @@
+"""train_pack: the runs of one pack, trained side by side. The file to read first.
+
+A pack trains in segments of a fixed number of steps. At the start of a segment waiting runs take the idle lanes. Within it
+all lanes step together, up to the next moment at which one of them is due for evaluation; a run that spent its budget, met
+its stop rule or diverged leaves its lane, which stays idle to the end of the segment. At the end of each segment everything
+is handed out as a TraceBlock, with a checkpoint from which training goes on bit for bit. No decision depends on a clock.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from trainers import checkpoint as checkpoints
+from trainers import engine, lanes
+from trainers.batches import Batches
+from trainers.config import RunConfig, shape_key
+from trainers.models import layout
+from trainers.schedule import evaluation_steps
+from trainers.trace import DENSE_METRICS, Outcome, PackSettings, Progress, RunEnd, TraceBlock
+
+OnProgress = Callable[[Progress], None]
+
+
+def train_pack(
+    configs: Sequence[RunConfig],
+    settings: PackSettings,
+    *,
+    checkpoint: bytes | None = None,
+    on_progress: OnProgress | None = None,
+) -> Iterator[TraceBlock]:
+    """Train runs that share a shape key, and yield what happened segment by segment.
+
+    Args:
+        checkpoint: of an earlier block of the same pack; training goes on behind it. None: from the start.
+        on_progress: called between evaluations with the steps trained so far.
+    """
+    assert len({shape_key(config) for config in configs}) == 1, "the runs of a pack share one shape key"
+    torch.set_num_threads(settings.threads)
+    pack = _Pack(configs, settings, on_progress or (lambda progress: None))
+    if checkpoint is not None:
+        pack.restore(checkpoint)
+    while pack.has_work:
+        yield pack.train_segment()
+
+
+@dataclass
+class _Lane:
+    """What the host knows of a lane."""
+
+    run: int | None = None
+    done: int = 0
+    """Updates made."""
+    above_since: int | None = None
+    """Step since which the stop rule's condition has held."""
+    wall_s: float = 0.0
+
+
+@dataclass
+class _Segment:
+    rows: list[tuple[int, int, list[float]]] = field(default_factory=list)
+    ended: list[RunEnd] = field(default_factory=list)
+
+
+class _Pack:
+    """The lanes, their schedule and the waiting runs."""
+
+    def __init__(self, configs: Sequence[RunConfig], settings: PackSettings, on_progress: OnProgress) -> None:
+        self.configs, self.settings, self.on_progress = configs, settings, on_progress
+        self.tensors = lanes.empty(configs, settings.lanes, settings.device)
+        self.slots = [_Lane() for _ in range(settings.lanes)]
+        self.next_run = self.segment = self.run_steps = self.runs_ended = 0
+        self.step: engine.Step | None = None
+
+    @property
+    def busy(self) -> list[int]:
+        return [index for index, slot in enumerate(self.slots) if slot.run is not None]
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self.busy) or self.next_run < len(self.configs)
+
+    def train_segment(self) -> TraceBlock:
+        found = _Segment()
+        self._refill(found)
+        batches = Batches(self.tensors, [self._config(slot) for slot in self.slots], [s.done for s in self.slots])
+        remaining = self.settings.segment_steps
+        while remaining and self.busy:
+            count = min(remaining, min(self._next_due(self.slots[lane]) for lane in self.busy))
+            self._advance(count, batches)
+            remaining -= count
+            self._evaluate([lane for lane in self.busy if self._is_due(self.slots[lane])], found)
+            self.on_progress(Progress(run_steps=self.run_steps, runs_ended=self.runs_ended))
+        self.segment += 1
+        return self._block(found)
+
+    def _config(self, slot: _Lane) -> RunConfig | None:
+        return None if slot.run is None else self.configs[slot.run]
+
+    def _refill(self, found: _Segment) -> None:
+        """Waiting runs, in their order, take the idle lanes; their first row is of the initial weights."""
+        new = []
+        for lane, slot in enumerate(self.slots):
+            if slot.run is None and self.next_run < len(self.configs):
+                self.slots[lane] = _Lane(run=self.next_run)
+                self.tensors.put(lane, self.configs[self.next_run])
+                self.next_run += 1
+                new.append(lane)
+        self._evaluate(new, found)
+
+    def _steps_of(self, slot: _Lane) -> np.ndarray:
+        config = self._config(slot)
+        assert config is not None
+        return evaluation_steps(config.steps, config.eval_growth, config.eval_gaps)
+
+    def _next_due(self, slot: _Lane) -> int:
+        """Steps until the lane's next evaluation. The last of a schedule is the run's end."""
+        schedule = self._steps_of(slot)
+        return int(schedule[np.searchsorted(schedule, slot.done, side="right")]) - slot.done
+
+    def _is_due(self, slot: _Lane) -> bool:
+        schedule = self._steps_of(slot)
+        return bool(schedule[np.searchsorted(schedule, slot.done)] == slot.done)
+
+    def _advance(self, count: int, batches: Batches) -> None:
+        start = time.perf_counter()
+        busy = self.busy
+        for _ in range(count):
+            batch = batches.at([slot.done for slot in self.slots])
+            if self.step is None:
+                self.step = engine.make_step(self.tensors, batch, self.configs[0], self.settings.engine)
+            self.step(self.tensors, batch)
+            for slot in self.slots:
+                slot.done += 1
+        self.run_steps += count * len(busy)
+        for lane in busy:
+            self.slots[lane].wall_s += (time.perf_counter() - start) / len(busy)
+
+    def _evaluate(self, due: list[int], found: _Segment) -> None:
+        if not due:
+            return
+        measured = engine.evaluate(self.tensors, due, self.configs[0], self.settings.engine).tolist()
+        first_bad = self.tensors.first_bad_L.tolist()
+        for lane, metrics in zip(due, measured, strict=True):
+            slot = self.slots[lane]
+            assert slot.run is not None
+            found.rows.append((slot.run, slot.done, metrics))
+            outcome = self._outcome(slot, metrics, first_bad[lane])
+            if outcome is not None:
+                found.ended.append(self._end(lane, *outcome))
+
+    def _outcome(self, slot: _Lane, metrics: list[float], first_bad: int) -> tuple[Outcome, int | None] | None:
+        """Whether the run is over, and the step if that is before its budget."""
+        config = self._config(slot)
+        assert config is not None
+        values = dict(zip(DENSE_METRICS, metrics, strict=True))
+        if first_bad >= 0 or not np.isfinite([values["train_loss"], values["param_norm"]]).all():
+            return "diverged", first_bad if first_bad >= 0 else slot.done
+        if slot.done == config.steps:
+            return "ended", None
+        if config.stop_val_accuracy is None or values["val_accuracy"] < config.stop_val_accuracy:
+            slot.above_since = None
+            return None
+        slot.above_since = slot.done if slot.above_since is None else slot.above_since
+        return ("stopped", slot.done) if slot.done - slot.above_since >= config.stop_patience_steps else None
+
+    def _end(self, lane: int, outcome: Outcome, stopped_at: int | None) -> RunEnd:
+        slot, config = self.slots[lane], self._config(self.slots[lane])
+        assert slot.run is not None
+        assert config is not None
+        vector = self.tensors.parameters_LP[lane].cpu().numpy().copy()
+        self.slots[lane] = _Lane()
+        self.tensors.clear(lane)
+        self.runs_ended += 1
+        return RunEnd(
+            run=slot.run,
+            outcome=outcome,
+            stopped_at=stopped_at,
+            n_parameters=len(vector),
+            wall_s=slot.wall_s,
+            weights=layout.named(vector, config) if self.settings.keep_weights else None,
+        )
+
+    def _block(self, found: _Segment) -> TraceBlock:
+        rows = sorted(found.rows)
+        metrics = np.array([values for _, _, values in rows], dtype=np.float64).reshape(len(rows), len(DENSE_METRICS))
+        columns = {
+            "run": np.array([run for run, _, _ in rows], dtype=np.int64),
+            "step": np.array([step for _, step, _ in rows], dtype=np.int64),
+            **{
+                name: metrics[:, i].astype(np.float64 if name.endswith("accuracy") else np.float32)
+                for i, name in enumerate(DENSE_METRICS)
+            },
+        }
+        return TraceBlock(
+            segment=self.segment - 1,
+            columns=columns,
+            ended=tuple(found.ended),
+            checkpoint=self.checkpoint() if self.has_work else None,
+            run_steps=self.run_steps,
+        )
+
+    def checkpoint(self) -> bytes:
+        state = {
+            "run_ids": [config.run_id for config in self.configs],
+            "slots": [[slot.run, slot.done, slot.above_since, slot.wall_s] for slot in self.slots],
+            "counters": [self.next_run, self.segment, self.run_steps, self.runs_ended],
+        }
+        return checkpoints.dump(self.tensors, state)
+
+    def restore(self, data: bytes) -> None:
+        state = checkpoints.load(data, self.tensors)
+        if state["run_ids"] != [config.run_id for config in self.configs]:
+            raise ValueError("this checkpoint is of a pack with other runs")
+        self.slots = [_Lane(*values) for values in state["slots"]]
+        self.next_run, self.segment, self.run_steps, self.runs_ended = state["counters"]
+        for lane, slot in enumerate(self.slots):
+            config = self._config(slot)
+            if config is not None:
+                self.tensors.bring(lane, config)

@@ -1,0 +1,1 @@
+"""What is measured of a run, each explained in prose before it is computed."""

@@ -1,0 +1,65 @@
+"""Randomness drawn during training: a function of (run, stream, step) and of nothing else.
+
+There is no state to keep, checkpoint or restore, and a run draws the same numbers in whatever pack and lane it sits.
+Philox4x32-10 of Salmon et al. 2011 ("Parallel random numbers: as easy as 1, 2, 3"), in int64 arithmetic so that the same
+code runs under vmap, on the CPU and on a GPU. Held to the published known answers in a test.
+"""
+
+import torch
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+
+
+def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+    """Four 32-bit words (as int64 tensors) of the block with this counter; the inputs broadcast."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        high0, low0 = _multiply(c0, _MULTIPLIERS[0])
+        high1, low1 = _multiply(c2, _MULTIPLIERS[1])
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+    return c0, c1, c2, c3
+
+
+def _multiply(x: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """High and low 32 bits of a 64-bit product. int64 wraps and its shift keeps the sign, hence the mask."""
+    product = x * factor
+    return (product >> 32) & _MASK, product & _MASK
+
+
+def split_key(key: int) -> tuple[int, int]:
+    return key & _MASK, key >> 32
+
+
+def words(key_2: Tensor, step: Tensor, tag: int, count: int) -> Tensor:
+    """`count` 32-bit words for this key, step and tag. Word i does not depend on `count`, so padding changes nothing.
+
+    Args:
+        key_2: the run's key, two int64 of 32 bits each.
+        step: int64 scalar below 2**32.
+        tag: which draw of the step (layer and place).
+    """
+    block = torch.arange((count + 3) // 4, device=key_2.device)
+    zero = torch.zeros_like(block)
+    blocks = philox4x32((block, zero + step, zero + tag, zero), (key_2[0], key_2[1]))
+    return torch.stack(blocks, dim=-1).reshape(-1)[:count]
+
+
+def keep_mask(key_2: Tensor, step: Tensor, tag: int, count: int, drop: Tensor) -> Tensor:
+    """Which of `count` units stay when each is dropped with probability `drop`."""
+    return words(key_2, step, tag, count) >= (drop.double() * 2.0**32).long()
+
+
+def permutation(key_2: Tensor, epoch: Tensor, valid_D: Tensor, tag: int) -> Tensor:
+    """A uniform order of the valid entries of a padded list, the padding behind them.
+
+    Sorting by 63 random bits: two keys tie with probability below 1e-9 for 10^5 entries, and then stay in order.
+    """
+    count = valid_D.shape[0]
+    draws = words(key_2, epoch, tag, 2 * count).view(count, 2)
+    keys = ((draws[:, 0] & 0x7FFFFFFF) << 32) | draws[:, 1]
+    return torch.where(valid_D, keys, torch.iinfo(torch.int64).max).argsort(stable=True)
