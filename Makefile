@@ -1,0 +1,33 @@
+# make demo   from a fresh clone to a labelled phase diagram
+# make test   the tests
+# make lint   ruff, mypy, import-linter
+# All share one environment, .venv, installed from constraints.txt. `make test ARGS="-n 2 -k cli"` hands ARGS to pytest.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.installed
+
+.PHONY: demo test lint env
+
+demo: $(READY)
+	$(BIN)/grokctl launch specs/quickstart.yaml
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+env: $(READY)
+
+# Made anew when what is to be installed has changed. The stamp is written last, so a broken installation is repeated.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "grokctl needs Python 3.11 or newer, and '$(PYTHON)' is not: $$($(PYTHON) --version 2>&1)"; \
+		echo "Say which to use: make $(firstword $(MAKECMDGOALS) demo) PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
