@@ -1,0 +1,54 @@
+"""The readings that labels are decided on, one entry a run; NaN where a trace does not show the thing."""
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+
+from results.classify.batch import FloatArray, IntArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """All float64, so that NaN can say "not seen"."""
+
+    t_train: FloatArray
+    """First row of the sustained crossing of theta by training accuracy."""
+    t_train_lo: FloatArray
+    """The row before: the crossing lies after it."""
+    t_val: FloatArray
+    t_val_lo: FloatArray
+    theta_train: FloatArray
+    """The level crossed: theta, or theta times the ceiling of noisy labels where only that is reached."""
+    cut_short: FloatArray
+    """1 if a crossing is held by fewer rows than it should be, because a stop rule ended the run there."""
+    t_train_first: FloatArray
+    """First row at or above theta within Liu et al.'s horizon, sustained or not."""
+    t_val_first: FloatArray
+    t_onset: FloatArray
+    """The last row inside the chance band before validation rises."""
+    onset_train_accuracy: FloatArray
+    stall: FloatArray
+    """t_onset over the step at which training accuracy had half of its value there."""
+    train_gain: FloatArray
+    """Gain of training accuracy from the onset to the end of validation's rise."""
+    norm_change: FloatArray
+    """Relative change of the parameter norm over the same stretch."""
+    peak_val_accuracy: FloatArray
+    """Sustained maximum."""
+    final_train_accuracy: FloatArray
+    final_val_accuracy: FloatArray
+    rise_train: FloatArray
+    """How far training accuracy exceeds what counts as still rising (below 0: it is not rising)."""
+    rise_val: FloatArray
+    n_surges: FloatArray
+    n_falls: FloatArray
+
+    @classmethod
+    def blank(cls, n_runs: int) -> Self:
+        return cls(**{field.name: np.full(n_runs, np.nan) for field in fields(cls)})
+
+    def fill(self, index: IntArray, part: "Evidence") -> None:
+        """Writes the readings of a batch to the places of its runs."""
+        for field in fields(self):
+            getattr(self, field.name)[index] = getattr(part, field.name)

@@ -1,0 +1,280 @@
+"""What is read off a batch of traces.
+
+Accuracy is noisy, steps are logged log-spaced, evenly, densely or not, and a network may leave a level again. So nothing
+is read off a single row: a level is crossed when it is held, a final value is a median, and an onset is looked for
+backwards from a rise that is certain.
+
+Shapes: R runs, S rows. Rows are counted from 0; -1 is "none".
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from results.classify.batch import Batch, BoolArray, FloatArray, IntArray
+from results.classify.evidence import Evidence
+from results.classify.facts import Facts
+from results.classify.settings import ClassifierSettings
+
+EPSILON = 1e-7
+"""0.9 stored as float32 is 0.89999998, and it is 9 of 10."""
+HORIZON_SLACK = 1e-9
+HIGH = 0.9
+"""A fall starts from at least this share of the maximum."""
+
+
+def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidence:
+    """`facts` are those of the batch's runs."""
+    train_RS = to_counts(batch.train_RS, facts.n_train)
+    val_RS = to_counts(batch.val_RS, facts.n_val)
+    dwell = dwell_windows(batch.step_S, facts.stopped, settings)
+    train = train_crossing(train_RS, facts, dwell, settings)
+    val_held_RS = sustained(val_RS, settings.validation_level, dwell, settings)
+    val_row = first(val_held_RS)
+    peak = sustained_maximum(val_RS, dwell, settings)
+    rise = transition(train_RS, val_RS, peak, facts, dwell, settings)
+    horizon_RS = batch.step_S <= np.minimum(settings.liu_horizon_steps, facts.budget)[:, None] + HORIZON_SLACK
+    step = batch.step_S
+    onset_step = at(step, rise.onset)
+    half_known_step = np.maximum(at(step, rise.half_known), 1)
+    return Evidence(
+        t_train=at(step, train.row),
+        t_train_lo=at_row_before(step, train.row),
+        t_val=at(step, val_row),
+        t_val_lo=at_row_before(step, val_row),
+        theta_train=train.level,
+        cut_short=((train.row >= dwell.n_complete) | (val_row >= dwell.n_complete)).astype(float),
+        t_train_first=at(step, first((train_RS >= settings.theta - EPSILON) & horizon_RS)),
+        t_val_first=at(step, first((val_RS >= settings.validation_level - EPSILON) & horizon_RS)),
+        t_onset=onset_step,
+        onset_train_accuracy=at(train_RS, rise.onset),
+        stall=onset_step / half_known_step,
+        train_gain=at(train_RS, rise.end) - at(train_RS, rise.onset),
+        norm_change=at(batch.norm_RS, rise.end) / positive(at(batch.norm_RS, rise.onset)) - 1,
+        peak_val_accuracy=peak,
+        final_train_accuracy=np.median(train_RS[:, tail_rows(step, settings)], axis=1),
+        final_val_accuracy=np.median(val_RS[:, tail_rows(step, settings)], axis=1),
+        rise_train=rising(train_RS, facts.n_train, step, settings),
+        rise_val=rising(val_RS, facts.n_val, step, settings),
+        n_surges=count_surges(val_RS, step, settings),
+        n_falls=count_falls(val_RS, peak, facts, settings),
+    )
+
+
+# Levels held
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dwell:
+    """The rows over which a crossing at each row must hold."""
+
+    end_S: IntArray
+    """The window of row i is i..end_S[i]-1."""
+    allowed_RS: BoolArray
+    """Whether there are enough rows left to tell."""
+    n_complete: int
+    """The first rows, whose windows have all their rows."""
+
+
+def dwell_windows(step_S: FloatArray, stopped: BoolArray, settings: ClassifierSettings) -> Dwell:
+    """At least dwell_rows rows, and all rows up to dwell_factor times the step. The last rows of a trace have too short a
+    window: a crossing there is not established, unless a stop rule ended the run, which it would do just then."""
+    n_rows = len(step_S)
+    rows = np.arange(n_rows)
+    end_S = np.maximum(rows + settings.dwell_rows, np.searchsorted(step_S, settings.dwell_factor * step_S, side="right"))
+    n_complete = max(n_rows - settings.dwell_rows + 1, 0)
+    allowed_RS = (rows < n_complete)[None, :] | stopped[:, None]
+    return Dwell(end_S=np.minimum(end_S, n_rows), allowed_RS=allowed_RS, n_complete=n_complete)
+
+
+def sustained(x_RS: FloatArray, level: FloatArray | float, dwell: Dwell, settings: ClassifierSettings) -> BoolArray:
+    """Rows at or above the level from which it is held: dwell_share of the window stays above level - slack."""
+    level_R1 = np.broadcast_to(level, len(x_RS))[:, None] - EPSILON
+    n_held_RS = np.zeros((x_RS.shape[0], x_RS.shape[1] + 1), np.int32)
+    np.cumsum(x_RS >= level_R1 - settings.slack, axis=1, out=n_held_RS[:, 1:])
+    window_S = dwell.end_S - np.arange(x_RS.shape[1])
+    held_RS = n_held_RS[:, dwell.end_S] - n_held_RS[:, :-1] >= settings.dwell_share * window_S - EPSILON
+    return np.asarray((x_RS >= level_R1) & held_RS & dwell.allowed_RS)
+
+
+def sustained_maximum(x_RS: FloatArray, dwell: Dwell, settings: ClassifierSettings) -> FloatArray:
+    """The largest value of x from which a level is held. If a level is held so is every lower one, hence bisection."""
+    ordered_RS = np.sort(x_RS, axis=1)
+    runs = np.arange(len(x_RS))
+    low, high = np.zeros(len(x_RS), np.int64), np.full(len(x_RS), x_RS.shape[1] - 1)
+    while (low < high).any():
+        middle = (low + high + 1) // 2
+        held = sustained(x_RS, ordered_RS[runs, middle], dwell, settings).any(axis=1)
+        low, high = np.where(held, middle, low), np.where(held, high, middle - 1)
+    return np.asarray(ordered_RS[runs, low])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Crossing:
+    row: IntArray
+    level: FloatArray
+
+
+def train_crossing(train_RS: FloatArray, facts: Facts, dwell: Dwell, settings: ClassifierSettings) -> Crossing:
+    """Of theta; or, if noisy labels keep training accuracy below it for good, of theta times what a network without
+    the noise would reach."""
+    row = first(sustained(train_RS, settings.theta, dwell, settings))
+    level = np.full(len(train_RS), settings.theta)
+    if (facts.ceiling < 1).any():
+        noisy_row = first(sustained(train_RS, settings.theta * facts.ceiling, dwell, settings))
+        use = (row < 0) & (noisy_row >= 0)
+        row, level = np.where(use, noisy_row, row), np.where(use, settings.theta * facts.ceiling, level)
+    return Crossing(row=row, level=level)
+
+
+# The rise of validation accuracy
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Transition:
+    """Rows; all -1 where validation accuracy never leaves the chance band for good."""
+
+    onset: IntArray
+    """The last row at chance before the rise."""
+    end: IntArray
+    """The row at which progression_rise of the rise is done."""
+    half_known: IntArray
+    """The first row at which training accuracy had half of its value at the onset."""
+
+
+def transition(
+    train_RS: FloatArray, val_RS: FloatArray, peak: FloatArray, facts: Facts, dwell: Dwell, settings: ClassifierSettings
+) -> Transition:
+    """The onset is searched backwards from where half of the rise is held, so that an early bump (Davies et al. 2022,
+    division) is never taken for it."""
+    band = chance_band(facts, settings)
+    half = np.maximum(facts.chance + 0.5 * (peak - facts.chance), band)
+    half_row = np.where(peak > band, first(sustained(val_RS, half, dwell, settings)), -1)
+    onset = last_before((val_RS <= band[:, None] + EPSILON), half_row)
+    onset = np.where(half_row >= 0, np.maximum(onset, 0), -1)
+    val_onset = at(val_RS, onset)
+    done = np.nan_to_num(val_onset + settings.progression_rise * (peak - val_onset), nan=np.inf)
+    end = np.maximum(first(sustained(val_RS, done, dwell, settings)), onset)
+    half_train = np.nan_to_num(facts.chance + 0.5 * (at(train_RS, onset) - facts.chance), nan=np.inf)
+    return Transition(onset=onset, end=end, half_known=first(train_RS >= half_train[:, None]))
+
+
+def chance_band(facts: Facts, settings: ClassifierSettings) -> FloatArray:
+    """Up to here validation accuracy counts as chance. A census (all of the table that training left over) has no
+    sampling error."""
+    relative = settings.chance_band * (1 - facts.chance)
+    return facts.chance + np.maximum(relative, np.where(facts.is_census, 0, luck(facts, settings)))
+
+
+def above_chance_level(facts: Facts, settings: ClassifierSettings) -> FloatArray:
+    """What a final validation accuracy must exceed to say that something generalized. Luck counts for a census too:
+    ten held-out facts, guessed by a network that learnt nothing of them, are ten draws."""
+    relative = facts.chance + settings.above_chance * (1 - facts.chance)
+    lucky = facts.chance + luck(facts, settings)
+    return np.maximum(np.maximum(relative, chance_band(facts, settings)), lucky)
+
+
+def luck(facts: Facts, settings: ClassifierSettings) -> FloatArray:
+    """chance_sigmas standard deviations of the share of right guesses among the validation examples; 0 if their number
+    is unknown."""
+    deviation = np.sqrt(facts.chance * (1 - facts.chance) / np.where(facts.n_val > 0, facts.n_val, np.inf))
+    return np.asarray(settings.chance_sigmas * deviation)
+
+
+def count_surges(val_RS: FloatArray, step_S: FloatArray, settings: ClassifierSettings) -> FloatArray:
+    """Rises to new heights, of at least `surge`, with a factor surge_factor of steps between them. A rise slower than
+    that all along is one."""
+    highest_RS = np.maximum.accumulate(median_of_three(val_RS), axis=1)
+    back_S = np.maximum(np.searchsorted(step_S, step_S / settings.surge_factor, side="right") - 1, 0)
+    surging_RS = highest_RS - highest_RS[:, back_S] >= settings.surge - EPSILON
+    starts = np.count_nonzero(surging_RS[:, 1:] & ~surging_RS[:, :-1], axis=1)
+    slow = highest_RS[:, -1] - highest_RS[:, 0] >= settings.surge - EPSILON
+    return np.maximum(starts, slow).astype(float)
+
+
+def count_falls(val_RS: FloatArray, peak: FloatArray, facts: Facts, settings: ClassifierSettings) -> FloatArray:
+    """How often validation fell from near its maximum to below half of it, where the maximum is above chance."""
+    height = (peak - facts.chance)[:, None]
+    over_RS = val_RS - facts.chance[:, None]
+    side_RS = np.where(over_RS >= HIGH * height, 1, np.where(over_RS < settings.collapse * height, -1, 0))
+    known_RS = np.maximum.accumulate(np.where(side_RS != 0, np.arange(val_RS.shape[1]), 0), axis=1)
+    side_RS = np.take_along_axis(side_RS, known_RS, axis=1)
+    falls = np.count_nonzero((side_RS[:, :-1] > 0) & (side_RS[:, 1:] < 0), axis=1)
+    return np.where(peak > above_chance_level(facts, settings), falls, 0).astype(float)
+
+
+# The end of the trace
+
+
+def tail_rows(step_S: FloatArray, settings: ClassifierSettings) -> slice:
+    """The last share `tail` of the steps, three rows at least."""
+    first_row = int(np.searchsorted(step_S, (1 - settings.tail) * step_S[-1], side="right"))
+    return slice(max(min(first_row, len(step_S) - 3), 0), len(step_S))
+
+
+def earlier_rows(step_S: FloatArray, settings: ClassifierSettings) -> slice:
+    """The rows that the tail is compared with, three at least."""
+    stop = int(np.searchsorted(step_S, settings.earlier_to * step_S[-1], side="right"))
+    start = int(np.searchsorted(step_S, settings.earlier_from * step_S[-1]))
+    stop = max(stop, min(3, len(step_S)))
+    return slice(max(min(start, stop - 3), 0), stop)
+
+
+def rising(x_RS: FloatArray, n_examples: FloatArray, step_S: FloatArray, settings: ClassifierSettings) -> FloatArray:
+    """How far the gain of the last rows over the earlier ones exceeds what could be noise; above 0 means still rising.
+
+    The gain of the tail's median or of the last three rows, whichever is more: a run cut in mid-rise can have most of its
+    tail still below. One example more is never a rise (0.1 of ten)."""
+    earlier_RS = x_RS[:, earlier_rows(step_S, settings)]
+    before = np.median(earlier_RS, axis=1)
+    spread = np.median(np.abs(earlier_RS - before[:, None]), axis=1)
+    now = np.maximum(np.median(x_RS[:, tail_rows(step_S, settings)], axis=1), np.median(x_RS[:, -3:], axis=1))
+    one_example = np.where(n_examples > 0, 1 / np.maximum(n_examples, 1), 0)
+    noise = np.maximum(np.maximum(settings.rise, settings.rise_mads * spread), np.nan_to_num(one_example))
+    return now - before - noise - EPSILON
+
+
+# Rows and values
+
+
+def to_counts(x_RS: FloatArray, n_examples: FloatArray) -> FloatArray:
+    """Accuracies that are a count over n_examples, but for rounding in storage, become exactly that."""
+    n_R1 = np.where(n_examples > 0, n_examples, np.nan)[:, None]
+    count_RS = np.round(x_RS * n_R1)
+    close_RS = np.abs(count_RS - x_RS * n_R1) < 0.01
+    return np.where(close_RS, count_RS / n_R1, x_RS)
+
+
+def median_of_three(x_RS: FloatArray) -> FloatArray:
+    """Running median over three rows; the first and last row as they are bounded by their neighbours."""
+    before_RS, after_RS = x_RS[:, [0, *range(x_RS.shape[1] - 1)]], x_RS[:, [*range(1, x_RS.shape[1]), -1]]
+    low_RS, high_RS = np.minimum(before_RS, x_RS), np.maximum(before_RS, x_RS)
+    return np.asarray(np.maximum(low_RS, np.minimum(high_RS, after_RS)))
+
+
+def first(mask_RS: BoolArray) -> IntArray:
+    """The first true row of each run, -1 if there is none."""
+    row = mask_RS.argmax(axis=1)
+    return np.where(mask_RS[np.arange(len(mask_RS)), row], row, -1)
+
+
+def last_before(mask_RS: BoolArray, row: IntArray) -> IntArray:
+    """The last true row before `row`, -1 if there is none."""
+    n_rows = mask_RS.shape[1]
+    reverse = first((mask_RS & (np.arange(n_rows) < row[:, None]))[:, ::-1])
+    return np.where(reverse >= 0, n_rows - 1 - reverse, -1)
+
+
+def at(values: FloatArray, row: IntArray) -> FloatArray:
+    """values_S or values_RS at one row a run; NaN where the row is -1."""
+    picked = values[row] if values.ndim == 1 else values[np.arange(len(row)), row]
+    return np.where(row >= 0, picked, np.nan)
+
+
+def at_row_before(step_S: FloatArray, row: IntArray) -> FloatArray:
+    """Step of the row before; training starts at step 0."""
+    return np.where(row > 0, at(step_S, np.maximum(row - 1, 0)), np.where(row == 0, 0.0, np.nan))
+
+
+def positive(x: FloatArray) -> FloatArray:
+    return np.where(x > 0, x, np.nan)

@@ -1,0 +1,251 @@
+"""Pass 1: the run alone. An ordered list of rules; the first that holds names the phase.
+
+Nothing is forced into a phase: what the budget ended before anything could be said is `undecided`.
+
+Confidence is a number in [0, 1]: how far the quantities that the rule was decided on lie from their thresholds. Each
+distance is measured in a natural unit (0.1 of accuracy, a factor of 2 of steps) and cut to [0, 1]; the confidence is
+one half plus half of the least of them. Where the delay's interval straddles delta_steps it is the share of the interval
+on the label's side, and one half at most. `undecided` claims no phase: 0. It is a ranking, not yet a probability.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from results.classify.batch import BoolArray, FloatArray, IntArray
+from results.classify.evidence import Evidence
+from results.classify.facts import Facts
+from results.classify.measure import EPSILON, above_chance_level
+from results.classify.settings import ClassifierSettings
+
+ACCURACY_UNIT = 0.1
+"""An accuracy this far from its threshold is sure..."""
+RISE_UNIT = 0.05
+"""...and a gain this far from what would be a rise."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Verdict:
+    """One entry a run."""
+
+    phase: np.ndarray
+    rule: np.ndarray
+    """Name of the rule that held (RULES); sentences explain by it."""
+    before_divergence: np.ndarray
+    """For diverged runs the phase of what came before, else ""."""
+    confidence: FloatArray
+    flags: dict[str, BoolArray]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Signs:
+    """Evidence turned into yes and no, with signed distances (positive: yes) in units that make 1 sure."""
+
+    fitted: BoolArray
+    """F: training accuracy crossed theta."""
+    generalized: BoolArray
+    """G: validation accuracy crossed theta_val."""
+    risen: FloatArray
+    """Validation accuracy had generalized, or got over half of the way."""
+    fallen: FloatArray
+    """Its end lies below half of its maximum."""
+    above: FloatArray
+    """Its end lies well above chance."""
+    progression: FloatArray
+    """P, the mark of progression."""
+    late: FloatArray
+    """The delay reaches delta_steps, by the later ends of both crossings."""
+    late_onset: FloatArray
+    """Validation left chance delta_steps after the training set was fitted."""
+    steady_train: FloatArray
+    """Training accuracy is not rising any more."""
+    steady_val: FloatArray
+    stopped_early: BoolArray
+    holds_training: BoolArray
+    """At the end the training set is still fitted."""
+
+
+RULES = (
+    ("no_trace", "undecided"),
+    ("no_accuracy", "undecided"),
+    ("too_few_rows", "undecided"),
+    ("collapsed", "ungrokking"),
+    ("forgot", "confusion"),
+    ("progression", "progression"),
+    ("no_yes", "comprehension"),
+    ("delayed", "grokking"),
+    ("prompt", "comprehension"),
+    ("partial_progression", "progression"),
+    ("partial_unfinished", "undecided"),
+    ("partial_late", "semi-grokking"),
+    ("partial_from_start", "memorization"),
+    ("fitted_unfinished", "undecided"),
+    ("fitted_only", "memorization"),
+    ("nothing_unfinished", "undecided"),
+    ("nothing", "confusion"),
+)
+"""Rule and phase, in order. `diverged` stands before all of them."""
+
+
+def decide(evidence: Evidence, facts: Facts, n_measured: IntArray, settings: ClassifierSettings) -> Verdict:
+    """`n_measured` is the number of rows with both accuracies."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        signs = read_signs(evidence, facts, settings)
+        holds = conditions(evidence, signs, facts, n_measured, settings)
+        rule_index = np.argmax(np.stack([holds[name] for name, _ in RULES]), axis=0)
+        confidence = confidences(evidence, signs, rule_index, settings)
+    rule = np.array([name for name, _ in RULES], object)[rule_index]
+    phase = np.array([phase for _, phase in RULES], object)[rule_index]
+    confidence = np.where(facts.diverged, 1.0, np.where(phase == "undecided", 0.0, confidence))
+    return Verdict(
+        phase=np.where(facts.diverged, "diverged", phase),
+        rule=rule,
+        before_divergence=np.where(facts.diverged, phase, ""),
+        confidence=confidence,
+        flags=warnings(evidence, signs, facts, rule, settings),
+    )
+
+
+def read_signs(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -> Signs:
+    e, scale = evidence, 1 - facts.chance
+    fitted, generalized = np.isfinite(e.t_train), np.isfinite(e.t_val)
+    peak_g, final_g = (e.peak_val_accuracy - facts.chance) / scale, (e.final_val_accuracy - facts.chance) / scale
+    return Signs(
+        fitted=fitted,
+        generalized=generalized,
+        risen=np.where(generalized, 1.0, (peak_g - settings.peak) / ACCURACY_UNIT),
+        fallen=(settings.collapse * peak_g - final_g) / ACCURACY_UNIT,
+        above=(e.final_val_accuracy - above_chance_level(facts, settings)) / ACCURACY_UNIT,
+        progression=progression_sign(evidence, facts, settings),
+        late=octaves(e.t_val - e.t_train, settings.delta_steps),
+        late_onset=octaves(e.t_onset - e.t_train, settings.delta_steps),
+        steady_train=-e.rise_train / RISE_UNIT,
+        steady_val=-e.rise_val / RISE_UNIT,
+        stopped_early=facts.last_step < settings.full_budget * facts.budget,
+        holds_training=e.final_train_accuracy >= e.theta_train - settings.slack - EPSILON,
+    )
+
+
+def progression_sign(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -> FloatArray:
+    """The least of: a part was memorized, not all of it was, training stalled, it rose together with validation, the
+    norm did not fall (where it was measured). NaN where validation never rose."""
+    e = evidence
+    floor = facts.chance + settings.progression_floor * (1 - facts.chance)
+    norm = np.nan_to_num((e.norm_change + settings.progression_norm_fall) / ACCURACY_UNIT, nan=1.0)
+    parts = (
+        (e.onset_train_accuracy - floor) / ACCURACY_UNIT,
+        (e.theta_train - EPSILON - e.onset_train_accuracy) / ACCURACY_UNIT,
+        octaves(e.stall, settings.progression_stall),
+        (e.train_gain - settings.progression_gain) / ACCURACY_UNIT,
+        norm,
+    )
+    return np.asarray(np.min(parts, axis=0))
+
+
+def conditions(
+    evidence: Evidence, signs: Signs, facts: Facts, n_measured: IntArray, settings: ClassifierSettings
+) -> dict[str, BoolArray]:
+    s = signs
+    lost = (s.risen >= 0) & (s.fallen >= 0)
+    above = s.above > 0
+    unsteady_val = (s.steady_val < 0) | s.stopped_early
+    ratio = evidence.t_val / np.maximum(evidence.t_train, 1)
+    wanted = (ratio >= settings.require_ratio) & (has_plateau(evidence) | (not settings.require_plateau))
+    return {
+        "no_trace": facts.n_rows == 0,
+        "no_accuracy": n_measured == 0,
+        "too_few_rows": np.isnan(evidence.final_val_accuracy),
+        "collapsed": lost & s.holds_training,
+        "forgot": lost,
+        "progression": s.generalized & (s.progression >= 0),
+        "no_yes": s.generalized & ~s.fitted,
+        "delayed": s.generalized & (s.late >= 0) & wanted,
+        "prompt": s.generalized,
+        "partial_progression": above & (s.progression >= 0),
+        "partial_unfinished": above & s.fitted & unsteady_val,
+        "partial_late": above & s.fitted & (s.late_onset >= 0),
+        "partial_from_start": above & s.fitted,
+        "fitted_unfinished": s.fitted & unsteady_val,
+        "fitted_only": s.fitted,
+        "nothing_unfinished": unsteady_val | (s.steady_train < 0),
+        "nothing": np.ones(len(s.above), bool),
+    }
+
+
+def confidences(evidence: Evidence, signs: Signs, rule_index: IntArray, settings: ClassifierSettings) -> FloatArray:
+    """See the module's docstring. What was decided on differs from rule to rule."""
+    e, s = evidence, signs
+    val_level = np.abs(e.peak_val_accuracy - settings.validation_level) / ACCURACY_UNIT
+    train_level = np.abs(e.final_train_accuracy - e.theta_train) / ACCURACY_UNIT
+    lost, loss = np.fmin(np.abs(s.risen), np.abs(s.fallen)), np.fmax(-s.risen, -s.fallen)
+    final, kind = np.abs(s.above), np.abs(s.progression)
+    decided_on = {
+        "collapsed": (lost, train_level),
+        "forgot": (lost, train_level),
+        "progression": (val_level, loss, kind),
+        "no_yes": (val_level, loss, train_level),
+        "delayed": (val_level, loss, kind, np.abs(s.late)),
+        "prompt": (val_level, loss, kind, np.abs(s.late)),
+        "partial_progression": (val_level, loss, final, kind),
+        "partial_late": (val_level, loss, final, s.steady_val, np.abs(s.late_onset)),
+        "partial_from_start": (val_level, loss, final, s.steady_val, np.abs(s.late_onset)),
+        "fitted_only": (val_level, loss, train_level, final, s.steady_val),
+        "nothing": (val_level, loss, train_level, s.steady_val, s.steady_train),
+    }
+    margins = {name: np.nan_to_num(np.fmin.reduce(parts), nan=1.0) for name, parts in decided_on.items()}
+    none = np.zeros(len(rule_index))
+    least = np.choose(rule_index, [margins.get(name, none) for name, _ in RULES])
+    return np.fmin(0.5 + 0.5 * np.clip(least, 0, 1), straddle_share(evidence, rule_index, settings))
+
+
+def straddle_share(evidence: Evidence, rule_index: IntArray, settings: ClassifierSettings) -> FloatArray:
+    """Where delta_steps lies inside the interval of the delay: the share of it on the label's side, 0.5 at most."""
+    low, high = delay_interval(evidence)
+    late_share = (high - settings.delta_steps) / (high - low)
+    is_late = rule_index == [name for name, _ in RULES].index("delayed")
+    share = np.where(is_late, late_share, 1 - late_share)
+    concerned = np.isin(rule_index, [i for i, (name, _) in enumerate(RULES) if name in ("delayed", "prompt")])
+    return np.where(concerned & straddles(evidence, settings), np.clip(share, 0, 0.5), 1.0)
+
+
+def delay_interval(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
+    """Least and largest delay that the logged rows allow."""
+    return evidence.t_val_lo - evidence.t_train, evidence.t_val - evidence.t_train_lo
+
+
+def straddles(evidence: Evidence, settings: ClassifierSettings) -> BoolArray:
+    low, high = delay_interval(evidence)
+    return np.asarray((low < settings.delta_steps) & (high >= settings.delta_steps))
+
+
+def has_plateau(evidence: Evidence) -> BoolArray:
+    """The training set was fitted while validation was still at chance."""
+    return np.asarray(evidence.onset_train_accuracy >= evidence.theta_train - EPSILON)
+
+
+def warnings(
+    evidence: Evidence, signs: Signs, facts: Facts, rule: np.ndarray, settings: ClassifierSettings
+) -> dict[str, BoolArray]:
+    """What a reader of the label should know beside it."""
+    held_part = (evidence.final_train_accuracy - facts.chance) / (1 - facts.chance) >= settings.above_chance
+    unestablished = np.isin(rule, ["no_trace", "no_accuracy", "too_few_rows"])
+    return {
+        **{name: rule == name for name in ("no_trace", "no_accuracy", "too_few_rows", "no_yes", "forgot")},
+        "no_plateau": (rule == "delayed") & ~has_plateau(evidence),
+        "straddles_delta": np.isin(rule, ["delayed", "prompt"]) & straddles(evidence, settings),
+        "partial": rule == "partial_progression",
+        "partial_from_start": rule == "partial_from_start",
+        "partial_training": (rule == "nothing") & held_part,
+        "unstable": evidence.n_falls >= settings.unstable_falls,
+        "noisy_labels": (evidence.theta_train < settings.theta) & signs.fitted,
+        "stopped_early": signs.stopped_early,
+        "crossing_cut_short": (evidence.cut_short > 0) & (signs.fitted | signs.generalized),
+        "chance_unknown": ~facts.chance_known & ~unestablished,
+    }
+
+
+def octaves(value: FloatArray, threshold: float) -> FloatArray:
+    """log2 of value over threshold; a value at or below 0 counts as far below. NaN stays."""
+    if threshold <= 0:
+        return np.where(np.isnan(value), np.nan, np.where(value >= threshold, 1.0, -1.0))
+    return np.where(np.isnan(value), np.nan, np.log2(np.maximum(value, threshold * 1e-9) / threshold))

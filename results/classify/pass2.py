@@ -1,0 +1,175 @@
+"""Pass 2: the run among its neighbours, which are equal in everything but training size and seed.
+
+A run that memorized may have done so because it had too few examples: below the critical size, as Huang et al. (2024)
+define ungrokking. One run cannot show that; its neighbours can. So `memorization` (unless it was partly right from the
+start) becomes `ungrokking`, kind below_critical_size, when
+
+- its size lies below the lower end of the profile interval of D50, the size at which half of the seeds generalize,
+- at most pass2_share of the seeds at its own size generalize, and
+- D50 has stopped moving between half of the budget and all of it (else the label stays, with the warning `provisional`).
+
+Only what pass 1 wrote is read, and only rows that pass 1 left as memorization are changed: applying the pass twice, or to
+the rows in another order, changes nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from results.classify.batch import BoolArray, FloatArray, IntArray
+from results.classify.columns import NOT_CONFIG, VARIES_AMONG_NEIGHBOURS
+from results.classify.d50 import D50, fit_d50
+from results.classify.sentences import steps
+from results.classify.settings import ClassifierSettings
+
+KIND = "below_critical_size"
+CENSORED = ("stopped_early", "no_trace", "no_accuracy", "too_few_rows")
+"""Warnings of runs that may yet generalize, or of which nothing is known."""
+CHANGED = ("phase", "confidence", "huang_dynamic", "ungrokking_kind", "pass", "neighbours", "warning", "why")
+
+
+def compare_with_neighbours(labels: pd.DataFrame, settings: ClassifierSettings) -> pd.DataFrame:
+    """Labels with some of `memorization` turned into `ungrokking`. A new table; rows keep their order."""
+    if "train_size" not in labels.columns or not (labels["phase"] == "memorization").any():
+        return labels
+    changed = {name: labels[name].astype(object).to_numpy(copy=True) for name in CHANGED}
+    for rows in groups(labels):
+        group = read_group(labels, rows)
+        for finding in judge(group, settings):
+            _write(changed, group, finding)
+    return labels.assign(**{name: pd.Series(values, labels.index).infer_objects() for name, values in changed.items()})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Group:
+    """Runs that are neighbours of each other, one entry a run."""
+
+    rows: IntArray
+    run_ids: np.ndarray
+    train_size: FloatArray
+    t_val: FloatArray
+    budget: float
+    known: BoolArray
+    """Whether it is known if the run generalizes within the budget."""
+    candidate: BoolArray
+
+    @property
+    def generalized(self) -> BoolArray:
+        return np.isfinite(self.t_val)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Finding:
+    """About the candidates at one training size."""
+
+    members: BoolArray
+    d50: D50
+    stable: bool
+    """If not, their label stays, marked provisional."""
+    confidence: float
+    witnesses: BoolArray
+    """Runs that generalized, at the smallest larger size where at least half do."""
+    why: str
+
+
+def groups(labels: pd.DataFrame) -> Iterator[IntArray]:
+    """Row numbers of each group of neighbours, ordered by run_id: the order of the table has no say."""
+    names = [name for name in labels.columns if name not in NOT_CONFIG and name not in VARIES_AMONG_NEIGHBOURS]
+    key = labels[names].assign(all_runs=0)
+    if "batch_size" in names:  # a batch of the whole training set is a full batch, whatever the size of the set
+        key["batch_size"] = labels["batch_size"].where(labels["batch_size"] < labels["train_size"])
+    group = key.groupby(list(key.columns), dropna=False, sort=False).ngroup().to_numpy()
+    order = np.lexsort((labels["run_id"].astype(str).to_numpy(dtype=object), group))
+    yield from np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+
+
+def read_group(labels: pd.DataFrame, rows: IntArray) -> Group:
+    part = labels.iloc[rows]
+    phase, warning = part["phase"].to_numpy(dtype=object), part["warning"].to_numpy(dtype=object)
+    train_size = part["train_size"].to_numpy(dtype=np.float64, na_value=np.nan)
+    t_val = part["t_val"].to_numpy(dtype=np.float64)
+    settled = ~_has_flag(warning, CENSORED) & (phase != "diverged")
+    return Group(
+        rows=rows,
+        run_ids=part["run_id"].to_numpy(dtype=object),
+        train_size=train_size,
+        t_val=t_val,
+        budget=float(part["steps"].max()) if "steps" in part.columns else np.nan,
+        known=np.isfinite(train_size) & (np.isfinite(t_val) | settled),
+        candidate=(phase == "memorization") & ~_has_flag(warning, ("partial_from_start",)),
+    )
+
+
+def judge(group: Group, settings: ClassifierSettings) -> Iterator[Finding]:
+    """One finding for each training size whose candidates lie below D50."""
+    size, generalized, known = group.train_size, group.generalized, group.known
+    if not (group.candidate & known).any() or not generalized.any():
+        return
+    d50 = fit_d50(size[known], generalized[known], settings.pass2_level)
+    if d50 is None:
+        return
+    stable = is_stable(group, d50, settings)
+    for own_size in np.unique(size[group.candidate & known & (size < d50.low)]):
+        own = known & (size == own_size)
+        witnesses = find_witnesses(group, own_size)
+        if generalized[own].mean() > settings.pass2_share or not witnesses.any():
+            continue
+        yield Finding(
+            members=group.candidate & own,
+            d50=d50,
+            stable=stable,
+            confidence=settings.pass2_level,
+            witnesses=witnesses,
+            why=_why(group, own, witnesses, d50, settings),
+        )
+
+
+def is_stable(group: Group, d50: D50, settings: ClassifierSettings) -> bool:
+    """Whether the same traces, read at half of the budget, give nearly the same D50."""
+    known = group.known
+    half = fit_d50(group.train_size[known], group.t_val[known] <= group.budget / 2, settings.pass2_level)
+    return half is not None and abs(half.value / d50.value - 1) <= settings.pass2_stability
+
+
+def find_witnesses(group: Group, above: float) -> BoolArray:
+    """Empty if half of the seeds generalize at no larger size."""
+    for size in np.unique(group.train_size[group.known & (group.train_size > above)]):
+        here = group.known & (group.train_size == size)
+        if group.generalized[here].mean() >= 0.5:
+            return here & group.generalized
+    return np.zeros(len(group.rows), bool)
+
+
+def _write(changed: dict[str, np.ndarray], group: Group, finding: Finding) -> None:
+    for row in group.rows[finding.members]:
+        if not finding.stable:
+            changed["warning"][row] = _with_flag(changed["warning"][row], "provisional")
+            continue
+        changed["phase"][row] = changed["huang_dynamic"][row] = "ungrokking"
+        changed["ungrokking_kind"][row] = KIND
+        changed["pass"][row] = 2
+        changed["confidence"][row] = min(changed["confidence"][row], finding.confidence)
+        changed["neighbours"][row] = ",".join(group.run_ids[finding.witnesses])
+        changed["why"][row] = finding.why
+
+
+def _why(group: Group, own: BoolArray, witnesses: BoolArray, d50: D50, settings: ClassifierSettings) -> str:
+    size, more = group.train_size[own][0], group.train_size[witnesses][0]
+    n_more = np.count_nonzero(group.known & (group.train_size == more))
+    return (
+        f"Fitted but never generalized, below D50: {steps(size)} training examples, where "
+        f"{np.count_nonzero(group.generalized[own])} of {np.count_nonzero(own)} seeds generalize, against D50 = "
+        f"{steps(d50.value)} ({settings.pass2_level:.0%} interval {steps(d50.low)} to {steps(d50.high)}); at "
+        f"{steps(more)} it is {np.count_nonzero(witnesses)} of {n_more}."
+    )
+
+
+def _has_flag(warning: np.ndarray, flags: tuple[str, ...]) -> BoolArray:
+    return np.array([any(flag in flags for flag in text.split(",")) for text in warning], bool)
+
+
+def _with_flag(warning: str, flag: str) -> str:
+    words = [word for word in warning.split(",") if word]
+    return ",".join(words if flag in words else [*words, flag])

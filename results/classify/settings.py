@@ -1,0 +1,150 @@
+"""Every threshold of the classifier, in one frozen table that is stored with each label.
+
+A label means nothing without its thresholds, so all of them are knobs here and none is a number in the rules. Change a
+default or a rule and CLASSIFIER_VERSION goes up.
+"""
+
+import json
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+CLASSIFIER_VERSION = "1"
+"""Stored with every label. Raised whenever the same trace could get another label or other evidence."""
+
+Level = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Factor = Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Rows = Annotated[int, Field(ge=1, le=1000)]
+
+
+class ClassifierSettings(BaseModel):
+    """The knobs. `g(x)` below is accuracy rescaled so that chance is 0 and everything right is 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    # What counts as learnt, and how long is long
+    theta: Level = 0.9
+    """Training accuracy from which the training set counts as fitted (Liu et al. 2022: 90 %, tested as >=)."""
+    theta_val: Level | None = None
+    """Validation accuracy from which a run counts as generalizing; absent: theta. (Liu et al. use 60 % for MNIST.)"""
+    delta_steps: NonNegative = 1000.0
+    """Steps between the two crossings from which generalization counts as delayed (Liu et al. 2022)."""
+    require_plateau: bool = False
+    """Whether grokking also needs the training set fitted before validation leaves chance. Off, so that labels compare
+    with Liu et al.'s, most of whose "grokking" in the toy has no plateau; the warning no_plateau tells."""
+    require_ratio: NonNegative = 0.0
+    """Least ratio of the two crossings' steps for grokking; 0: reported only."""
+
+    # Sustained crossings
+    dwell_rows: Rows = 3
+    """A crossing must hold for at least this many rows..."""
+    dwell_factor: Factor = 1.05
+    """...and up to this many times its step..."""
+    dwell_share: Level = 0.9
+    """...in this share of the rows..."""
+    slack: Share = 0.05
+    """...at no more than this below the level crossed."""
+
+    # Chance
+    chance: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = None
+    """Chance accuracy for all runs; absent: the column chance_accuracy, else 1 / modulus, else 0."""
+    chance_band: Share = 0.05
+    """Validation counts as at chance up to g = this..."""
+    chance_sigmas: NonNegative = 3.0
+    """...or up to this many standard deviations of guessing, whichever is more, where validation is a sample of the
+    table. Where it is all that training left over there is no sampling error; but a final level counts as above chance
+    only if luck alone would not reach it (of 10 examples, 2 right are luck at chance 0.1)."""
+    above_chance: Share = 0.1
+    """A final validation accuracy is well above chance from g = this (and outside the band)."""
+
+    # Tails and rises
+    tail: Level = 0.1
+    """Final values are medians over this last share of the steps."""
+    earlier_from: Share = 0.7
+    """A rise is seen against the median from this share of the steps..."""
+    earlier_to: Share = 0.8
+    """...to this one."""
+    rise: Share = 0.05
+    """Accuracy is still rising if it gained at least this much since then..."""
+    rise_mads: NonNegative = 3.0
+    """...and this many median absolute deviations of the earlier rows, and more than one example."""
+    full_budget: Level = 0.95
+    """A run that ends before this share of its budget has stopped early."""
+
+    # Loss of generalization
+    peak: Level = 0.5
+    """Validation had risen if its sustained maximum has g of at least this (or if it crossed theta_val)..."""
+    collapse: Level = 0.5
+    """...and has collapsed if its final g is at most this share of that maximum."""
+
+    # Progression
+    progression_floor: Share = 0.2
+    """Training accuracy at the onset of validation has at least this g (a part is memorized)..."""
+    progression_stall: Factor = 3.0
+    """...the onset comes this many times later than half of that accuracy (training stalled)..."""
+    progression_gain: Share = 0.1
+    """...training accuracy gains at least this while validation rises (they rise together)..."""
+    progression_rise: Level = 0.9
+    """...where the rise lasts until this share of it is done..."""
+    progression_norm_fall: Share = 0.05
+    """...and the parameter norm does not fall by more than this share meanwhile (grokking's sign)."""
+
+    # Described, not decided
+    surge: Level = 0.1
+    """A surge of validation accuracy gains at least this..."""
+    surge_factor: Annotated[float, Field(gt=1, le=1e6, allow_inf_nan=False)] = 1.5
+    """...within this factor of steps; surges that lie further apart than it are counted singly."""
+    unstable_falls: Rows = 2
+    """This many falls from near the maximum to below half of it are called unstable."""
+    liu_horizon_steps: Annotated[float, Field(gt=0, le=1e15, allow_inf_nan=False)] = 1e5
+    """Steps after which Liu et al. 2022 stop looking (fewer if the budget is smaller)."""
+
+    # The run among its neighbours
+    pass2_level: Annotated[float, Field(gt=0.5, lt=1, allow_inf_nan=False)] = 0.9
+    """Coverage of the profile interval of D50; a training size counts as below D50 if it lies below its lower end..."""
+    pass2_share: Share = 0.25
+    """...if at most this share of the seeds at that size generalizes..."""
+    pass2_stability: Share = 0.1
+    """...and if D50 moved by at most this share between half of the budget and all of it."""
+
+    @property
+    def validation_level(self) -> float:
+        """theta_val, or theta where it is absent."""
+        return self.theta if self.theta_val is None else self.theta_val
+
+    @classmethod
+    def from_mapping(cls, knobs: Mapping[str, Any]) -> Self:
+        """Settings from a spec's classifier block or from `--set classifier.NAME=VALUE` (text values are read as JSON).
+
+        Raises ValueError that names every unknown knob, with the nearest known one, and every value out of range."""
+        problems = [_unknown(name, cls.model_fields) for name in knobs if name not in cls.model_fields]
+        if problems:
+            raise ValueError("; ".join(problems))
+        try:
+            return cls(**{name: _parsed(value) for name, value in knobs.items()})
+        except ValidationError as error:
+            raise ValueError("; ".join(_problem(item) for item in error.errors())) from None
+
+
+def _unknown(name: str, known: Mapping[str, Any]) -> str:
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "known knobs: " + ", ".join(known)
+    return f"classifier: unknown knob {name!r}; {hint}"
+
+
+def _parsed(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
+def _problem(error: Any) -> str:
+    name = error["loc"][0] if error["loc"] else "settings"
+    return f"classifier.{name}: {error['msg']}, got {error['input']!r}"
