@@ -1,0 +1,107 @@
+"""The few ways in which the store changes a disk. Nothing else in it creates, renames or removes a file.
+
+Write aside, sync, then give the file its name: a name that a reader can see belongs to a whole file or to none. Names
+of files in the making begin with "." (readers of a folder skip them) and end in ".tmp", with the writer's tag before
+that, so that what a kill left behind can be told from what somebody is writing now.
+
+An error of write, fsync or close travels, after the file in the making was removed. fsync is never tried again: after
+one failure the kernel may call pages clean that never reached the disk.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+from pathlib import Path
+
+TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<tag>[a-z]\d+)\.tmp")
+
+
+def sha256_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def process_tag() -> str:
+    return f"p{os.getpid()}"
+
+
+def replace_file(path: Path, data: bytes, *, tag: str, durable: bool = True) -> None:
+    """Makes `path` hold `data`, whatever it held before, at one instant."""
+    temporary = write_aside(path, data, tag=tag, durable=durable)
+    os.rename(temporary, path)
+    if durable:
+        sync_folder(path.parent)
+
+
+def create_file(path: Path, data: bytes, *, tag: str) -> None:
+    """Makes `path` hold `data` at one instant; FileExistsError if the name is taken."""
+    temporary = write_aside(path, data, tag=tag)
+    try:
+        link_file(temporary, path)
+    finally:
+        remove_file(temporary)
+
+
+def create_marker(path: Path, data: bytes = b"") -> None:
+    """Takes the name `path`; FileExistsError if it is taken. Only its existence counts: a kill may cost the content."""
+    _write(path, data, durable=True)
+    sync_folder(path.parent)
+
+
+def link_file(source: Path, target: Path) -> None:
+    """Gives `source` a second name; FileExistsError if the name is taken. Unlike a rename it can replace nothing."""
+    os.link(source, target)
+    sync_folder(target.parent)
+
+
+def write_aside(path: Path, data: bytes, *, tag: str, durable: bool = True) -> Path:
+    """The file in the making of `path`, whole and synced."""
+    temporary = path.with_name(f".{path.name}.{tag}.tmp")
+    if tag == process_tag():
+        remove_file(temporary)  # left by a dead process that had our pid, which in containers is common
+    _write(temporary, data, durable=durable)
+    return temporary
+
+
+def make_folder(path: Path) -> None:
+    """Creates the folder, and those above it, if they are missing."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path)
+    sync_folder(path.parent)
+
+
+def remove_file(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, data: bytes, *, durable: bool) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        try:
+            _write_all(descriptor, data)
+            if durable:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        remove_file(path)
+        raise
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """One write, unless the kernel takes less at once (2 GiB on Linux)."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

@@ -1,0 +1,38 @@
+"""What can go wrong with a sweep's folder, one class for each way out that the user has."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class StoreError(Exception):
+    """A sweep's folder cannot be used as asked."""
+
+
+class MissingError(StoreError):
+    """What was asked for is not there."""
+
+
+class ConflictError(StoreError):
+    """The folder belongs to something else."""
+
+
+class LockedError(StoreError):
+    """Another launch is at work on the folder."""
+
+    def __init__(self, root: Path, holder: Mapping[str, Any]) -> None:
+        who = ", ".join(f"{key} {value}" for key, value in holder.items()) or "an unnamed process"
+        super().__init__(f"{root} is locked by another launch ({who})")
+        self.holder = dict(holder)
+
+
+class FencedError(StoreError):
+    """A newer attempt has taken over; this one publishes nothing."""
+
+
+class DamagedError(StoreError):
+    """A file is not what was written. It is left as it lies."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path

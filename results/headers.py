@@ -1,0 +1,108 @@
+"""What a pack has committed: headers, and the form in which they lie on disk.
+
+A header names every file that belongs to the pack's state after one segment, each with its sha256. It also holds a
+checksum of itself and is written in one form only, so that a single changed bit makes it unreadable rather than wrong.
+Paths in it are relative to the sweep's folder, which may be moved.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from results.durable import sha256_of
+from results.errors import DamagedError, StoreError
+from results.versions import SCHEMA_VERSION
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOutcome:
+    """How a run ended."""
+
+    run_id: str
+    outcome: str
+    """ended: spent its budget; stopped: met its stop rule; diverged."""
+    stopped_at: int | None
+    """Step at which the run ended before its budget; None if it spent it."""
+    wall_s: float
+    n_parameters: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredFile:
+    """A file that a header vouches for."""
+
+    path: str
+    sha256: str
+    rows: int | None = None
+    """Of a table."""
+    staged: str | None = None
+    """Where a published file waits until the header that commits it is there."""
+    runs: tuple[str, ...] = ()
+    """The runs whose whole traces, or weights, a published file holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """A pack's state after `segment`, and everything that it has committed so far."""
+
+    plan_id: str
+    pack_id: str
+    segment: int
+    attempt: int
+    """The pack's own attempt that wrote this; see PackStore.resume."""
+    launch: int
+    """The launch that this attempt belonged to."""
+    run_steps: int
+    segments: tuple[StoredFile, ...]
+    published: tuple[StoredFile, ...]
+    checkpoint: StoredFile | None
+    """None when the pack has nothing left to train."""
+    outcomes: tuple[RunOutcome, ...]
+    running: Mapping[str, int] = field(default_factory=dict)
+    """Runs with rows that have not ended: run_id -> the first segment with rows of it."""
+    fingerprints: Mapping[str, Any] = field(default_factory=dict)
+    """attempt -> versions, device, threads and so on, of each attempt that committed."""
+
+    def order(self) -> tuple[int, int]:
+        """The greatest is the newest: a later attempt went on from where it saw the earlier ones end."""
+        return self.attempt, self.segment
+
+
+def encode_header(header: Header) -> bytes:
+    body = {"schema_version": SCHEMA_VERSION, **asdict(header)}
+    return _canonical({**body, "sha256": sha256_of(_canonical(body))})
+
+
+def read_header(path: Path) -> Header:
+    """Raises DamagedError if one bit differs from what was written, StoreError if a newer version wrote it."""
+    data = path.read_bytes()
+    try:
+        body = json.loads(data)
+        claimed = body.pop("sha256")
+        intact = claimed == sha256_of(_canonical(body)) and data == _canonical({**body, "sha256": claimed})
+    except (ValueError, KeyError, AttributeError, TypeError):
+        intact = False
+    if not intact:
+        raise DamagedError(path, "the header is damaged")
+    version = body.pop("schema_version")
+    if version > SCHEMA_VERSION:
+        raise StoreError(f"{path} was written by a newer version (schema {version}, this one knows {SCHEMA_VERSION})")
+    return _header_of(body)
+
+
+def _header_of(body: dict[str, Any]) -> Header:
+    body["segments"] = tuple(_file_of(entry) for entry in body["segments"])
+    body["published"] = tuple(_file_of(entry) for entry in body["published"])
+    body["checkpoint"] = body["checkpoint"] and _file_of(body["checkpoint"])
+    body["outcomes"] = tuple(RunOutcome(**entry) for entry in body["outcomes"])
+    return Header(**body)
+
+
+def _file_of(entry: dict[str, Any]) -> StoredFile:
+    return StoredFile(**{**entry, "runs": tuple(entry["runs"])})
+
+
+def _canonical(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

@@ -1,0 +1,136 @@
+"""The folder of one pack, for reading: which files are in it and what its headers say. Changes nothing.
+
+header-00003.a2.json        committed state after segment 3, written by the pack's attempt 2; the two newest stay
+segment-00003.a2.parquet    rows of segment 3
+checkpoint-00003.a2.bin     state after it
+publish-00003.a2.parquet    whole traces on their way to traces/
+attempt-2                   the number is taken
+done.json                   the last header once more: nothing is left to train
+cleaned.json                segments were removed on request
+failure.json  progress.json for `status`
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from results.durable import TEMPORARY, sha256_of
+from results.errors import DamagedError
+from results.headers import Header, StoredFile, read_header
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LIVE = re.compile(
+    r"(?P<kind>segment|publish|checkpoint|header)-(?P<segment>\d{5,})\.a(?P<attempt>\d+)\.(parquet|safetensors|bin|json)"
+)
+ATTEMPT = re.compile(r"attempt-(\d+)")
+
+
+class PackFiles:
+    """Names and contents of a pack's folder, which need not exist."""
+
+    def __init__(self, root: Path, pack_id: str) -> None:
+        self.root = root
+        self.pack_id = pack_id
+        self.folder = root / "packs" / pack_id
+        self.done = self.folder / "done.json"
+        self.cleaned = self.folder / "cleaned.json"
+        self.failure = self.folder / "failure.json"
+        self.progress = self.folder / "progress.json"
+
+    def live(self, kind: str, segment: int, attempt: int, suffix: str) -> Path:
+        return self.folder / f"{kind}-{segment:05d}.a{attempt}.{suffix}"
+
+    def attempt_marker(self, attempt: int) -> Path:
+        return self.folder / f"attempt-{attempt}"
+
+    def relative(self, path: Path) -> str:
+        """As headers name it: the sweep's folder may be moved."""
+        return path.relative_to(self.root).as_posix()
+
+    def path(self, entry: StoredFile) -> Path:
+        return self.root / entry.path
+
+    def staged(self, entry: StoredFile) -> Path:
+        assert entry.staged is not None
+        return self.root / entry.staged
+
+    def headers(self) -> tuple[list[Header], list[DamagedError]]:
+        """Readable headers, newest last, and what the others suffer from. Of a pack that is done only the last one."""
+        headers, damaged = [], []
+        for path in [self.done] if self.done.exists() else [path for path, _ in self.lives("header")]:
+            try:
+                headers.append(read_header(path))
+            except FileNotFoundError:
+                continue  # the writer let go of it while we read
+            except DamagedError as error:
+                damaged.append(error)
+        return sorted(headers, key=Header.order), damaged
+
+    def newest_attempt(self) -> int:
+        return max((int(match[1]) for match in map(ATTEMPT.fullmatch, self._names()) if match), default=0)
+
+    def lives(self, *kinds: str) -> Iterator[tuple[Path, tuple[int, int]]]:
+        """Live files of these kinds, with attempt and segment."""
+        for name in self._names():
+            match = LIVE.fullmatch(name)
+            if match and match["kind"] in kinds:
+                yield self.folder / name, (int(match["attempt"]), int(match["segment"]))
+
+    def debris(self, attempt: int, named: set[str]) -> Iterator[Path]:
+        """What attempts before `attempt` left: files in the making, live files that are not `named`, older numbers."""
+        newest = self.newest_attempt()
+        for name in self._names():
+            path = self.folder / name
+            temporary, live, number = TEMPORARY.fullmatch(name), LIVE.fullmatch(name), ATTEMPT.fullmatch(name)
+            if temporary:
+                # Tags "p..." are those of failure.json and cleaned.json: nobody writes these while a pack is resumed.
+                if temporary["tag"][0] == "p" or int(temporary["tag"][1:]) < attempt:
+                    yield path
+            elif live:
+                if int(live["attempt"]) < attempt and self.relative(path) not in named:
+                    yield path
+            elif number and int(number[1]) < newest:
+                yield path
+
+    def check(self, entry: StoredFile) -> bytes:
+        """The file's content; DamagedError if it isn't what was committed."""
+        return checked_bytes(self.path(entry), entry.sha256)
+
+    def rows(self, entry: StoredFile) -> "pa.Table":
+        """A table that a header names; DamagedError if it isn't what was committed."""
+        from results import tables
+
+        return tables.decode(self.check(entry))
+
+    def _names(self) -> list[str]:
+        try:
+            return sorted(path.name for path in self.folder.iterdir())
+        except FileNotFoundError:
+            return []
+
+
+def checked_bytes(path: Path, sha256: str) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DamagedError(path, "a committed file is missing") from None
+    if sha256_of(data) != sha256:
+        raise DamagedError(path, "not what was committed: its sha256 differs")
+    return data
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """None if there is no such file."""
+    try:
+        entry = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise DamagedError(path, "not JSON") from None
+    if not isinstance(entry, dict):
+        raise DamagedError(path, "not a JSON object")
+    return entry

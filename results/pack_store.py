@@ -1,0 +1,371 @@
+"""How a pack's progress is committed, and how a pack goes on after whatever was killed.
+
+The order of a commit decides everything. Segment, whole traces of the runs that ended, their weights, checkpoint: each
+is written aside, synced and given its name, and none of them counts yet. Then a header names them with their sha256.
+The header's rename is the commit point: before it the segment never happened, after it the segment will be complete.
+Only then are whole traces published, by giving the staged file a second name in `traces/`, which can't replace
+anything; a resume rolls that forward. The header after the last segment has no checkpoint, and is written once more as
+`done.json`.
+
+A pack has attempts of its own: each resume takes the next number, and whoever sees a higher number than its own, or a
+newer launch, publishes nothing any more. The number is in the names of live files, so no two attempts write the same
+file, and the newest header is that of the latest attempt. No clock decides anything.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from results import durable
+from results.errors import DamagedError, FencedError
+from results.headers import Header, RunOutcome, StoredFile, encode_header, read_header
+from results.pack_files import PackFiles, read_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    Weights = Mapping[str, Mapping[str, np.ndarray]]
+
+FOREVER = 2**62
+"""Later than every attempt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumePoint:
+    """From where a pack goes on."""
+
+    segment: int
+    """The next segment to train; 0 when nothing is committed."""
+    checkpoint: bytes | None
+    """State before that segment; None at the start, and when the pack is done."""
+    run_steps: int
+    done: bool
+    skipped: tuple[str, ...] = ()
+    """What was found damaged and passed over: for the user to know."""
+    fingerprint: Mapping[str, Any] | None = None
+    """Of the attempt that committed last: going on with another one can change bits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a pack failed."""
+
+    attempt: int
+    """The launch in which it did."""
+    text: str
+
+
+class PackStore:
+    """What one pack has committed. From SweepStore.pack.
+
+    Reading changes nothing. A writer calls `resume` once, then `commit` for each segment.
+    """
+
+    def __init__(self, root: Path, pack_id: str, latest_launch: Callable[[], int]) -> None:
+        self.pack_id = pack_id
+        self.files = PackFiles(root, pack_id)
+        self._latest_launch = latest_launch
+        self._attempt = 0
+        self._header: Header | None = None
+
+    def is_done(self) -> bool:
+        return self.files.done.exists()
+
+    def was_started(self) -> bool:
+        return self.files.newest_attempt() > 0
+
+    def headers(self) -> list[Header]:
+        """Those that can be read, newest last; of a pack that is done only the last one."""
+        return self.files.headers()[0]
+
+    def newest_header(self) -> Header | None:
+        """What is committed, by its header alone."""
+        headers = self.headers()
+        return headers[-1] if headers else None
+
+    def outcomes(self) -> list[RunOutcome]:
+        """Of the runs that ended."""
+        header = self.newest_header()
+        return list(header.outcomes) if header else []
+
+    def failure(self) -> Failure | None:
+        """Why the pack failed last time; None once it was resumed."""
+        entry = read_json(self.files.failure)
+        return None if entry is None else Failure(**entry)
+
+    def read_progress(self) -> dict[str, Any] | None:
+        return read_json(self.files.progress)
+
+    def resume(self, *, attempt: int) -> ResumePoint:
+        """Takes the pack for the launch numbered `attempt`, and says where to go on.
+
+        That is the newest header whose files all have their sha256, else the one before, else the start. Publishes what
+        was committed but not published; removes what older attempts left. Of a pack that is done, writes nothing.
+        Raises FencedError if a newer launch is at work, DamagedError if a published file isn't what was committed.
+        """
+        if self.is_done():
+            self.tidy()
+            return self._resume_point(read_header(self.files.done))
+        self._refuse_older_launch(attempt)
+        self._attempt = self._take_attempt()
+        self._header, skipped = self._newest_whole_header()
+        if self._header:
+            self._publish(self._header)
+        self._remove_debris(self._attempt)
+        durable.remove_file(self.files.failure)
+        if self._header and self._header.checkpoint is None:
+            self._finish(self._header)
+        return self._resume_point(self._header, skipped)
+
+    def commit(
+        self,
+        *,
+        segment: int,
+        rows: "pa.Table",
+        ended: Sequence[RunOutcome],
+        checkpoint: bytes | None,
+        weights: "Weights | None" = None,
+        run_steps: int,
+        attempt: int,
+        plan_id: str,
+        fingerprint: Mapping[str, Any],
+    ) -> None:
+        """Commits one segment: afterwards its rows are safe, and the runs that ended in it are published.
+
+        `rows` come from schema.trace_table, in any order; `weights` are those of `ended` runs, by run_id and name;
+        `checkpoint` is the state after the segment, None after the pack's last one; `run_steps` counts all steps so
+        far; `attempt` is the launch that was given to `resume`.
+        Raises FencedError if a newer attempt has taken over, OSError if the disk refuses: the last commit is intact.
+        """
+        assert self._attempt, "resume comes before the first commit"
+        before = self._header or _nothing(plan_id, self.pack_id)
+        assert segment == before.segment + 1, "segments are committed in their order"
+        self._refuse_older_attempt(attempt)
+        header = replace(
+            before,
+            plan_id=plan_id,
+            segment=segment,
+            attempt=self._attempt,
+            launch=attempt,
+            run_steps=run_steps,
+            outcomes=(*before.outcomes, *ended),
+            fingerprints={**before.fingerprints, str(self._attempt): dict(fingerprint)},
+        )
+        header = self._write_payload(header, rows, [run.run_id for run in ended], weights or {}, checkpoint)
+        self._refuse_older_attempt(attempt)
+        self._write(self.files.live("header", segment, self._attempt, "json"), encode_header(header))
+        self._header = header
+        self._refuse_older_attempt(attempt)
+        self._publish(header)
+        if checkpoint is None:
+            self._finish(header)
+        else:
+            self._drop_older_checkpoints(header, before)
+
+    def whole_traces(self, header: Header, run_ids: Sequence[str]) -> "pa.Table":
+        """All rows that `header` has of runs that were not published, by (run_id, step)."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        from results.schema import sort_rows
+
+        first = min((header.running[run_id] for run_id in run_ids if run_id in header.running), default=header.segment)
+        wanted = pa.array(run_ids, pa.string())
+        parts = (self.files.rows(entry) for entry in header.segments[first:])
+        return sort_rows(pa.concat_tables([rows.filter(pc.is_in(rows["run_id"], wanted)) for rows in parts]))
+
+    def write_progress(self, progress: Mapping[str, Any]) -> None:
+        """A sign of life for `status`: whole at any instant, but may not outlast a power cut."""
+        data = json.dumps(dict(progress)).encode()
+        durable.replace_file(self.files.progress, data, tag=f"a{self._attempt}", durable=False)
+
+    def write_failure(self, text: str, attempt: int) -> None:
+        """Keeps why the pack failed until it is resumed. Needs no `resume` before: the worker may be dead."""
+        durable.make_folder(self.files.folder)
+        data = json.dumps({"attempt": attempt, "text": text}).encode()
+        durable.replace_file(self.files.failure, data, tag=durable.process_tag())
+
+    def tidy(self) -> list[Path]:
+        """Removes what a pack that is done needs no more (and a kill right after its end left); returns it."""
+        return self._remove_debris(FOREVER) if self.is_done() else []
+
+    def clean(self) -> list[Path]:
+        """As `tidy`, and the live segments of a pack that is done go too: their rows are published.
+
+        Raises DamagedError before it removes one of them, if a published file isn't what was committed.
+        """
+        removed = self.tidy()
+        if not self.is_done():
+            return removed
+        done = read_header(self.files.done)
+        segments = [path for path in map(self.files.path, done.segments) if path.exists()]
+        if segments:
+            for entry in done.published:
+                self.files.check(entry)
+            # Said first: a segment that is missing without this note is damage.
+            durable.replace_file(self.files.cleaned, b"{}", tag=durable.process_tag())
+        for path in segments:
+            durable.remove_file(path)
+        return [*removed, *segments]
+
+    # The parts of a commit, in their order
+
+    def _write_payload(
+        self, header: Header, rows: "pa.Table", ended: Sequence[str], weights: "Weights", checkpoint: bytes | None
+    ) -> Header:
+        header = self._add_segment(header, rows)
+        if ended:
+            header = self._stage_traces(header, ended)
+        if weights:
+            header = self._stage_weights(header, weights)
+        assert checkpoint is not None or not header.running, "the last segment leaves runs that have not ended"
+        return replace(header, checkpoint=None if checkpoint is None else self._add_checkpoint(header, checkpoint))
+
+    def _add_segment(self, header: Header, rows: "pa.Table") -> Header:
+        from results import schema, tables
+
+        seen = dict.fromkeys(rows["run_id"].unique().to_pylist(), header.segment)
+        assert not seen.keys() & {run_id for entry in header.published for run_id in entry.runs}, "rows after the end"
+        data = tables.encode(schema.sort_rows(rows))
+        entry = self._store(self.files.live("segment", header.segment, self._attempt, "parquet"), data, len(rows))
+        return replace(header, segments=(*header.segments, entry), running={**seen, **header.running})
+
+    def _stage_traces(self, header: Header, ended: Sequence[str]) -> Header:
+        from results import tables
+
+        rows = self.whole_traces(header, ended)
+        entry = self._stage("traces", header.segment, "parquet", tables.encode(rows), len(rows))
+        running = {run_id: first for run_id, first in header.running.items() if run_id not in set(ended)}
+        return replace(header, published=(*header.published, replace(entry, runs=tuple(ended))), running=running)
+
+    def _stage_weights(self, header: Header, weights: "Weights") -> Header:
+        from results.weights import encode_weights
+
+        entry = self._stage("weights", header.segment, "safetensors", encode_weights(weights))
+        return replace(header, published=(*header.published, replace(entry, runs=tuple(weights))))
+
+    def _add_checkpoint(self, header: Header, checkpoint: bytes) -> StoredFile:
+        return self._store(self.files.live("checkpoint", header.segment, self._attempt, "bin"), checkpoint)
+
+    def _publish(self, header: Header) -> None:
+        """Brings every published file to its place; one that is there already stays, and must be the same."""
+        for entry in header.published:
+            staged, target = self.files.staged(entry), self.files.path(entry)
+            if staged.exists():
+                self._publish_file(entry)
+                durable.remove_file(staged)
+            elif not target.exists():
+                raise DamagedError(target, "a published file is missing")
+
+    def _publish_file(self, entry: StoredFile) -> None:
+        staged, target = self.files.staged(entry), self.files.path(entry)
+        durable.make_folder(target.parent)
+        self.files.check(replace(entry, path=self.files.relative(staged)))
+        with contextlib.suppress(FileExistsError):
+            durable.link_file(staged, target)
+        self.files.check(entry)
+        durable.sync_folder(target.parent)
+
+    def _finish(self, header: Header) -> None:
+        """Says that the pack is done, then lets go of what only a resume would have needed. All is read back first."""
+        for entry in (*header.segments, *header.published):
+            self.files.check(entry)
+        self._write(self.files.done, encode_header(header))
+        self.tidy()
+
+    def _drop_older_checkpoints(self, header: Header, before: Header) -> None:
+        """Keeps this header and the one it went on from. The new checkpoint is read back before an older one goes."""
+        assert header.checkpoint is not None
+        self.files.check(header.checkpoint)
+        kept = {header.order(), before.order()}
+        for kind in ("header", "checkpoint"):
+            for path, order in self.files.lives(kind):
+                if order not in kept and order < header.order():
+                    durable.remove_file(path)
+
+    def _store(self, path: Path, data: bytes, rows: int | None = None) -> StoredFile:
+        self._write(path, data)
+        return StoredFile(path=self.files.relative(path), sha256=durable.sha256_of(data), rows=rows)
+
+    def _stage(self, table: str, segment: int, suffix: str, data: bytes, rows: int | None = None) -> StoredFile:
+        staged = self._store(self.files.live("publish", segment, self._attempt, suffix), data, rows)
+        return replace(staged, path=f"{table}/{self.pack_id}-{segment:05d}.{suffix}", staged=staged.path)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        durable.replace_file(path, data, tag=f"a{self._attempt}")
+
+    # Going on
+
+    def _take_attempt(self) -> int:
+        durable.make_folder(self.files.folder)
+        while True:
+            attempt = self.files.newest_attempt() + 1
+            with contextlib.suppress(FileExistsError):
+                durable.create_marker(self.files.attempt_marker(attempt))
+                return attempt
+
+    def _refuse_older_launch(self, attempt: int) -> None:
+        latest = self._latest_launch()
+        if attempt < latest:
+            raise FencedError(f"pack {self.pack_id} is no longer launch {attempt}'s: launch {latest} has taken over")
+
+    def _refuse_older_attempt(self, attempt: int) -> None:
+        self._refuse_older_launch(attempt)
+        if self.files.newest_attempt() > self._attempt or self.is_done():
+            raise FencedError(f"pack {self.pack_id} was taken over by a newer attempt")
+
+    def _newest_whole_header(self) -> tuple[Header | None, tuple[str, ...]]:
+        headers, damaged = self.files.headers()
+        skipped = [str(error) for error in damaged]
+        for header in reversed(headers):
+            try:
+                for entry in (*header.segments, *filter(None, [header.checkpoint])):
+                    self.files.check(entry)
+                return header, tuple(skipped)
+            except DamagedError as error:
+                skipped.append(str(error))
+        return None, tuple(skipped)
+
+    def _remove_debris(self, attempt: int) -> list[Path]:
+        headers = self.headers()
+        payload = (entry for header in headers for entry in (*header.segments, *filter(None, [header.checkpoint])))
+        written = (self.files.live("header", header.segment, header.attempt, "json") for header in headers)
+        named = {entry.path for entry in payload}
+        if not self.is_done():
+            named |= {self.files.relative(path) for path in written}
+        removed = list(self.files.debris(attempt, named))
+        for path in removed:
+            durable.remove_file(path)
+        return removed
+
+    def _resume_point(self, header: Header | None, skipped: tuple[str, ...] = ()) -> ResumePoint:
+        if header is None:
+            return ResumePoint(segment=0, checkpoint=None, run_steps=0, done=False, skipped=skipped)
+        return ResumePoint(
+            segment=header.segment + 1,
+            checkpoint=None if header.checkpoint is None else self.files.check(header.checkpoint),
+            run_steps=header.run_steps,
+            done=header.checkpoint is None,
+            skipped=skipped,
+            fingerprint=header.fingerprints[str(header.attempt)],
+        )
+
+
+def _nothing(plan_id: str, pack_id: str) -> Header:
+    """The state before the first segment."""
+    return Header(
+        plan_id=plan_id,
+        pack_id=pack_id,
+        segment=-1,
+        attempt=0,
+        launch=0,
+        run_steps=0,
+        segments=(),
+        published=(),
+        checkpoint=None,
+        outcomes=(),
+    )

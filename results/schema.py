@@ -1,0 +1,160 @@
+"""The tables on disk: which columns they have, of which types, in which order. The contract with every reader.
+
+Each file of a table has all columns of its sweep, with types fixed here and not by the data: readers take the columns
+of the first file, and would drop silently what only later files have. null means not measured; NaN means that the
+number was not a number. Strings are plain (dictionaries are the encoding's business), so that every reader finds the
+same types.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from results.versions import SCHEMA_VERSION
+
+METADATA = {b"grokctl_schema_version": str(SCHEMA_VERSION).encode()}
+
+METRIC_TYPES: dict[str, pa.DataType] = {
+    "train_loss": pa.float32(),
+    "val_loss": pa.float32(),
+    "train_accuracy": pa.float64(),
+    "val_accuracy": pa.float64(),
+    "param_norm": pa.float32(),
+}
+"""Accuracies are counts over counts: 0.9 as float32 would be 0.89999998."""
+
+_STRINGS = ("task", "task_kind", "model", "optimizer", "loss", "loss_dtype")
+_FLAGS = ("symmetric", "biases")
+_COUNTS = (
+    "modulus", "width", "depth", "heads", "mlp_ratio", "embedding_dim", "target_dim", "train_size", "val_size", "steps",
+    "batch_size", "warmup_steps", "eval_gaps", "stop_patience_steps", "seed", "data_seed", "init_seed", "n_parameters",
+)  # fmt: skip
+_NUMBERS = (
+    "init_scale", "dropout", "label_noise", "learning_rate", "weight_decay", "embedding_learning_rate",
+    "embedding_weight_decay", "beta1", "beta2", "eps", "momentum", "train_fraction", "eval_growth", "stop_val_accuracy",
+    "chance_accuracy",
+)  # fmt: skip
+CONFIG_TYPES: dict[str, pa.DataType] = {
+    **dict.fromkeys(_STRINGS, pa.string()),
+    **dict.fromkeys(_FLAGS, pa.bool_()),
+    **dict.fromkeys(_COUNTS, pa.int64()),
+    **dict.fromkeys(_NUMBERS, pa.float64()),
+}
+"""Every hyperparameter, and what follows: `train_fraction`, `val_size`, `chance_accuracy`, `n_parameters`."""
+
+LABEL_TYPES: dict[str, pa.DataType] = {
+    "phase": pa.string(),
+    "confidence": pa.float64(),
+    "liu_phase": pa.string(),
+    "huang_dynamic": pa.string(),
+    **dict.fromkeys(("t_train", "t_train_lo", "t_val", "t_val_lo", "delay", "t_onset"), pa.float64()),
+    "onset_train_accuracy": pa.float64(),
+    "peak_val_accuracy": pa.float64(),
+    "final_train_accuracy": pa.float64(),
+    "final_val_accuracy": pa.float64(),
+    "n_surges": pa.int64(),
+    "norm_change": pa.float64(),
+    "ungrokking_kind": pa.string(),
+    "pass": pa.int64(),
+    "neighbours": pa.string(),
+    "warning": pa.string(),
+    "why": pa.string(),
+    "classifier_version": pa.string(),
+    "thresholds": pa.string(),
+}
+
+
+def trace_schema(config_columns: Sequence[str]) -> pa.Schema:
+    """run_id, step, the metrics, then the config columns."""
+    return _schema({"run_id": pa.string(), "step": pa.int64(), **METRIC_TYPES, **config_types(config_columns)})
+
+
+def runs_schema(config_columns: Sequence[str]) -> pa.Schema:
+    """run_id, config columns, then how the run ended (null while it has not)."""
+    ends = {"pack_id": pa.string(), "outcome": pa.string(), "stopped_at": pa.int64(), "wall_s": pa.float64()}
+    return _schema({"run_id": pa.string(), **config_types(config_columns), **ends})
+
+
+def labels_schema(config_columns: Sequence[str]) -> pa.Schema:
+    """run_id, what the classifier says, then the config columns."""
+    return _schema({"run_id": pa.string(), **LABEL_TYPES, **config_types(config_columns)})
+
+
+def config_types(names: Iterable[str]) -> dict[str, pa.DataType]:
+    """Raises ValueError on a name that is no config column."""
+    unknown = [name for name in names if name not in CONFIG_TYPES]
+    if unknown:
+        raise ValueError(f"not config columns: {', '.join(unknown)}")
+    return {name: CONFIG_TYPES[name] for name in names}
+
+
+def config_table(
+    config_columns: Sequence[str], *, fixed: Mapping[str, Any], varying: Mapping[str, Sequence[Any]]
+) -> pa.Table:
+    """run_id and the config columns of one pack's runs, one row a run, in the pack's order.
+
+    `fixed` holds what all runs share; `varying` holds `run_id` and what differs, one entry a run. A column that is in
+    neither is null.
+    """
+    schema = _schema({"run_id": pa.string(), **config_types(config_columns)})
+    n_runs = len(varying["run_id"])
+    arrays = [
+        pa.array(varying[field.name], field.type)
+        if field.name in varying
+        else pa.repeat(pa.scalar(fixed.get(field.name), field.type), n_runs)
+        for field in schema
+    ]
+    return pa.table(arrays, schema=schema)
+
+
+def trace_table(block: Mapping[str, np.ndarray], runs: pa.Table) -> pa.Table:
+    """Rows of traces with their config columns.
+
+    `block` has `run` (row number in `runs`), `step` and the metrics, one entry a row; `runs` comes from `config_table`.
+    """
+    config_columns = runs.column_names[1:]
+    taken = runs.take(pa.array(block["run"]))
+    measured = {"step": pa.int64(), **METRIC_TYPES}
+    arrays = {name: pa.array(np.asarray(block[name]), kind) for name, kind in measured.items()}
+    schema = trace_schema(config_columns)
+    return pa.table([arrays[name] if name in arrays else taken[name] for name in schema.names], schema=schema)
+
+
+def conform(data: "pa.Table | pd.DataFrame", schema: pa.Schema) -> pa.Table:
+    """`data` with the columns of `schema`, in its order and types; columns that `data` lacks are null.
+
+    Raises ValueError if it has others.
+    """
+    table = data if isinstance(data, pa.Table) else pa.Table.from_pandas(data, preserve_index=False)
+    further = [name for name in table.column_names if name not in schema.names]
+    if further:
+        raise ValueError(f"columns that the table does not have: {', '.join(further)}")
+    columns = [
+        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def sort_rows(rows: pa.Table) -> pa.Table:
+    """Rows of traces by (run_id, step). Two rows for one step of one run are our bug."""
+    ordered = rows.take(pc.sort_indices(rows, [("run_id", "ascending"), ("step", "ascending")]))
+    assert not has_duplicates(ordered), "two rows for the same step of a run"
+    return ordered
+
+
+def has_duplicates(ordered: pa.Table) -> bool:
+    """Whether two neighbouring rows have the same run_id and step."""
+    if len(ordered) < 2:
+        return False
+    run_id, step = (ordered[name].combine_chunks() for name in ("run_id", "step"))
+    same = pc.and_(pc.equal(run_id[1:], run_id[:-1]), pc.equal(step[1:], step[:-1]))
+    return bool(pc.any(same).as_py())
+
+
+def _schema(types: Mapping[str, pa.DataType]) -> pa.Schema:
+    return pa.schema([pa.field(name, kind) for name, kind in types.items()], METADATA)

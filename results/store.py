@@ -1,0 +1,306 @@
+"""The folder of a sweep: every path in it, and every way to change it.
+
+    spec.yaml  plan.json        written once; plan.json last, so a folder with a plan is whole
+    launch.lock                 held by the launch at work
+    attempts/0001               one a launch, numbered by taking the name
+    packs/<pack_id>/            see results.pack_files
+    traces/  weights/           published by packs
+    runs.parquet  labels.parquet  figures/
+
+`launch.lock` is a flock: the kernel lets go of it when its holder dies, however it dies.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from results import durable
+from results.durable import process_tag
+from results.errors import ConflictError, DamagedError, LockedError, MissingError, StoreError
+from results.pack_files import read_json
+from results.pack_store import PackStore
+from results.versions import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+OWN = {"spec.yaml", "plan.json", "launch.lock", "attempts", "stop"}
+"""What a launch that was killed before it wrote the plan can have left."""
+LOCK_TRIES = 3
+
+
+def plan_identity(plan: Mapping[str, Any]) -> str:
+    """The plan_id: sha256 of the plan in canonical JSON, without `plan_id` and `created`; 16 hex digits."""
+    body = json.loads(json.dumps(dict(plan), allow_nan=False))
+    hashed = {key: value for key, value in body.items() if key not in ("plan_id", "created")}
+    text = json.dumps(hashed, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class SweepStore:
+    """A sweep's folder, which need not exist yet. Only `create`, `lock` and the write methods change anything."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self._lock_file: int | None = None
+
+    @classmethod
+    def create(cls, root: Path, *, spec_text: str, plan: Mapping[str, Any]) -> "SweepStore":
+        """Writes spec and plan, and gives the plan its `plan_id`; a folder that has this very plan is left as it is.
+
+        Raises ConflictError if the folder holds another plan, or files that no launch of ours has left.
+        """
+        plan = {**plan, "plan_id": plan_identity(plan)}
+        store = cls(root)
+        store._refuse_foreign_folder()
+        if store.exists():
+            store._refuse_other_plan(plan)
+            return store
+        durable.make_folder(store.root)
+        store._create_file("spec.yaml", spec_text.encode())
+        store._create_file("plan.json", json.dumps(plan, allow_nan=False).encode())
+        return cls(root)
+
+    def exists(self) -> bool:
+        return (self.root / "plan.json").exists()
+
+    def read_plan(self) -> dict[str, Any]:
+        """Raises MissingError without a plan, DamagedError if it isn't the one that was written."""
+        return self._plan
+
+    def spec_text(self) -> str:
+        return (self.root / "spec.yaml").read_text()
+
+    def pack_ids(self) -> list[str]:
+        """In the order of the plan."""
+        return list(self._packs)
+
+    def pack(self, pack_id: str) -> PackStore:
+        if pack_id not in self._packs:
+            raise MissingError(f"{self.root} has no pack {pack_id}")
+        return PackStore(self.root, pack_id, self.latest_attempt)
+
+    def pack_plan(self, pack_id: str) -> dict[str, Any]:
+        """The pack's entry in the plan."""
+        entry: dict[str, Any] = self._packs[pack_id]
+        return entry
+
+    # Launches
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps other launches out, as long as the context lasts or the process lives.
+
+        Creates the folder. Raises LockedError, which names the holder, or ConflictError if the folder is not ours.
+        """
+        self._refuse_foreign_folder()
+        durable.make_folder(self.root)
+        descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            self._acquire(descriptor)
+            self._lock_file = descriptor
+            self._name_holder(0)
+            self._remove_temporaries()
+            yield
+            os.ftruncate(descriptor, 0)
+        finally:
+            self._lock_file = None
+            os.close(descriptor)
+
+    def holder(self) -> dict[str, Any] | None:
+        """Host, pid and attempt of the launch at work; None if there is none."""
+        try:
+            descriptor = os.open(self._lock_path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return self._read_holder()
+        finally:
+            os.close(descriptor)
+        return None
+
+    def begin_attempt(self) -> int:
+        """Numbers a launch: 1, 2, ... From here on commits of older launches are refused."""
+        durable.make_folder(self.root / "attempts")
+        while True:
+            attempt = self.latest_attempt() + 1
+            with contextlib.suppress(FileExistsError):
+                durable.create_marker(self.root / "attempts" / f"{attempt:04d}", _whoami(attempt))
+                self._name_holder(attempt)
+                return attempt
+
+    def latest_attempt(self) -> int:
+        """0 before the first."""
+        with contextlib.suppress(FileNotFoundError):
+            return max((int(name) for name in os.listdir(self.root / "attempts") if name.isdecimal()), default=0)
+        return 0
+
+    def request_stop(self) -> None:
+        """Asks the launch at work to end at its next commits."""
+        with contextlib.suppress(FileExistsError):
+            durable.create_marker(self.root / "stop")
+
+    def stop_requested(self) -> bool:
+        return (self.root / "stop").exists()
+
+    def clear_stop(self) -> None:
+        durable.remove_file(self.root / "stop")
+
+    # Tables and files of the whole sweep
+
+    def write_runs(self, table: "pa.Table | pd.DataFrame") -> None:
+        """Columns of schema.runs_schema; those that are missing become null."""
+        from results import schema, tables
+
+        runs = schema.conform(table, schema.runs_schema(self.read_plan()["columns"]))
+        self._replace_file("runs.parquet", tables.encode(runs))
+
+    def write_labels(self, table: "pa.Table | pd.DataFrame") -> None:
+        """Columns of schema.labels_schema; those that are missing become null."""
+        from results import schema, tables
+
+        labels = schema.conform(table, schema.labels_schema(self.read_plan()["columns"]))
+        self._replace_file("labels.parquet", tables.encode(labels))
+
+    def figure_path(self, name: str) -> Path:
+        """Where a figure belongs; creates the folder."""
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{name!r} cannot name a figure: letters, digits, '.', '_' and '-' only")
+        durable.make_folder(self.root / "figures")
+        return self.root / "figures" / name
+
+    def read_weights(self, run_id: str) -> "dict[str, np.ndarray]":
+        """Final weights of a run by their name in its state dict. Raises MissingError if they were not kept."""
+        from results.weights import decode_weights
+
+        pack = self.pack(self.pack_of(run_id))
+        header = pack.newest_header()
+        for entry in header.published if header else ():
+            if entry.path.startswith("weights/") and run_id in entry.runs:
+                return decode_weights(pack.files.check(entry), run_id)
+        raise MissingError(f"{self.root} holds no weights of run {run_id}: it has not ended, or they were not kept")
+
+    def pack_of(self, run_id: str) -> str:
+        """Raises MissingError for a run that isn't in the plan."""
+        for pack_id, entry in self._packs.items():
+            if run_id in entry["runs"]["run_id"]:
+                return pack_id
+        raise MissingError(f"{self.root} has no run {run_id}")
+
+    def clean(self) -> list[Path]:
+        """Removes checkpoints and live segments of packs that are done; returns what it removed."""
+        return [path for pack_id in self._packs for path in self.pack(pack_id).clean()]
+
+    # What lies beneath
+
+    @cached_property
+    def _plan(self) -> dict[str, Any]:
+        path = self.root / "plan.json"
+        plan = read_json(path)
+        if plan is None:
+            raise MissingError(f"{self.root} is not the folder of a sweep: it has no plan.json")
+        if plan.get("schema_version", 0) > SCHEMA_VERSION:
+            raise StoreError(f"{path} was written by a newer version of grokctl")
+        if plan.get("plan_id") != plan_identity(plan):
+            raise DamagedError(path, "not the plan that was written: its plan_id does not fit")
+        return plan
+
+    @cached_property
+    def _packs(self) -> dict[str, dict[str, Any]]:
+        packs = {entry["pack_id"]: entry for entry in self._plan["packs"]}
+        assert all(NAME.fullmatch(pack_id) for pack_id in packs), "pack ids are hashes"
+        return packs
+
+    @property
+    def _lock_path(self) -> Path:
+        return self.root / "launch.lock"
+
+    def _acquire(self, descriptor: int) -> None:
+        for left in reversed(range(LOCK_TRIES)):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if not left:
+                    raise LockedError(self.root, self._read_holder()) from None
+                time.sleep(0.02)  # it may have been `holder`, which is through in no time
+
+    def _name_holder(self, attempt: int) -> None:
+        if self._lock_file is not None:
+            os.ftruncate(self._lock_file, 0)
+            os.pwrite(self._lock_file, _whoami(attempt), 0)
+
+    def _read_holder(self) -> dict[str, Any]:
+        with contextlib.suppress(ValueError, OSError):
+            holder = json.loads(self._lock_path.read_bytes())
+            if isinstance(holder, dict):
+                return holder
+        return {}
+
+    def _refuse_foreign_folder(self) -> None:
+        if self.exists() or not self.root.exists():
+            return
+        if not self.root.is_dir():
+            raise ConflictError(f"{self.root} is a file, not the folder of a sweep")
+        foreign = sorted(path.name for path in self.root.iterdir() if path.name not in OWN and not _is_temporary(path))
+        if foreign:
+            raise ConflictError(f"{self.root} is not empty and not the folder of a sweep (it holds {foreign[0]!r})")
+
+    def _refuse_other_plan(self, plan: Mapping[str, Any]) -> None:
+        if self.read_plan()["plan_id"] != plan["plan_id"]:
+            raise ConflictError(f"{self.root} belongs to another plan ({self.read_plan()['plan_id']})")
+
+    def _create_file(self, name: str, data: bytes) -> None:
+        """The same content is fine: a launch that was killed had come as far as this."""
+        path = self.root / name
+        with contextlib.suppress(FileExistsError):
+            durable.create_file(path, data, tag=process_tag())
+        if path.read_bytes() != data:
+            raise ConflictError(f"{path} exists and is another one")
+
+    def _replace_file(self, name: str, data: bytes) -> None:
+        durable.replace_file(self.root / name, data, tag=process_tag())
+
+    def _remove_temporaries(self) -> None:
+        """Files in the making whose writers are gone; one whose writer's pid lives again stays for now."""
+        for path in self.root.iterdir():
+            if _is_temporary(path) and not _is_another_process(_writer(path)):
+                durable.remove_file(path)
+
+
+def _whoami(attempt: int) -> bytes:
+    return json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "attempt": attempt}).encode()
+
+
+def _is_temporary(path: Path) -> bool:
+    return durable.TEMPORARY.fullmatch(path.name) is not None
+
+
+def _writer(path: Path) -> int:
+    match = durable.TEMPORARY.fullmatch(path.name)
+    assert match
+    return int(match["tag"][1:])
+
+
+def _is_another_process(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid != os.getpid()
