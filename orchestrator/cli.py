@@ -1,0 +1,235 @@
+"""The command line: parse, call, print. What a verb does lies elsewhere, and can be called from Python.
+
+Nothing heavy is imported at the top: each verb imports what it needs, so that `--help` answers at once, `check` and
+`plan` know neither torch nor Ray, and `label`, `diagram` and `query` work where torch is not installed.
+"""
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.errors import EXIT_CONFLICT, EXIT_ENVIRONMENT, EXIT_USAGE, UserError
+from orchestrator.exits import exits, say
+
+app = typer.Typer(
+    help="Train a sweep of small networks from one YAML file, label what each run learnt, and draw the phase diagram.",
+    epilog="SPEC is the path of a spec or the name of a shipped one (`grokctl specs`). DIR is the folder of a sweep.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Spec = Annotated[
+    str, typer.Argument(metavar="SPEC", help="Path of a spec, or name of a shipped one.", show_default=False)
+]
+Dir = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a sweep.", show_default=False)]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Override a hyperparameter or `steps`, or a knob with `classifier.NAME=VALUE`.",
+    ),
+]
+Knobs = Annotated[
+    list[str] | None, typer.Option("--set", metavar="classifier.NAME=VALUE", help="Override a knob of the classifier.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def verb(function: Callable[..., None]) -> Callable[..., None]:
+    """A command of the function's name, whose errors become messages and exit codes."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        with exits():
+            function(*args, **kwargs)
+
+    app.command(function.__name__)(run)
+    return function
+
+
+def main() -> None:
+    """Entry point of `grokctl`."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    app()
+
+
+def print_version(asked: bool) -> None:
+    if asked:
+        from orchestrator.version import describe
+
+        say(f"grokctl {describe()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print release and commit.")
+    ] = False,
+) -> None:
+    """Options of grokctl itself; the callback has done what there is to do."""
+
+
+@verb
+def check(spec: Spec, settings: Settings = None) -> None:
+    """Find every problem of a spec, with line and column."""
+    from orchestrator.expand import expand
+    from orchestrator.spec import load_spec
+
+    loaded = load_spec(spec, pairs(settings))
+    say(f"{loaded.path}: {expand(loaded.spec).n_runs:,} runs, no problems")
+
+
+@verb
+def plan(spec: Spec, settings: Settings = None, as_json: Json = False) -> None:
+    """Show the runs, the packs, the time and the files of a sweep. Writes nothing."""
+    from orchestrator.costs import FormulaCost
+    from orchestrator.machine import find_slots
+    from orchestrator.plan import make_plan, plan_text
+    from orchestrator.spec import load_spec
+
+    loaded = load_spec(spec, pairs(settings))
+    slots = find_slots(loaded.spec.resources)
+    made = make_plan(loaded, slots, FormulaCost(device=slots.device))
+    say(json.dumps(made.to_json(), indent=1) if as_json else plan_text(made))
+
+
+@verb
+def stop(folder: Dir) -> None:
+    """Ask a running sweep to end at its next commits. Launching again goes on from there."""
+    from results.store import SweepStore
+
+    store = SweepStore(folder)
+    store.read_plan()
+    holder = store.holder()
+    if holder is None:
+        say(f"nothing to stop: no launch is at work on {folder}")
+        return
+    store.request_stop()
+    who = ", ".join(f"{key} {value}" for key, value in holder.items())
+    say(f"asked the launch at work on {folder} ({who}) to end at its next commits")
+
+
+@verb
+def explain(
+    phase: Annotated[
+        str | None, typer.Argument(metavar="[PHASE]", help="Absent: all of them.", show_default=False)
+    ] = None,
+) -> None:
+    """Say what a phase means and how it is told from the others."""
+    from results.classify.explain import PHASES, explain_phase
+
+    if phase is not None and phase not in PHASES:
+        raise UserError(f"no phase is called {phase!r}", hint=f"The phases are {', '.join(PHASES)}.")
+    say("\n\n".join(explain_phase(name) for name in ([phase] if phase else PHASES)))
+
+
+@verb
+def query(
+    folders_and_sql: Annotated[
+        list[str],
+        typer.Argument(metavar='DIR... "SQL"', help="Folders of sweeps, then the question.", show_default=False),
+    ],
+) -> None:
+    """Ask the tables runs, traces and labels in SQL (DuckDB). Reads only."""
+    from results.query import query as ask
+
+    *folders, sql = folders_and_sql
+    if not folders:
+        raise UserError(
+            "query takes at least one folder, and then the SQL", hint='For example: grokctl query DIR "from labels"'
+        )
+    say(ask([Path(folder) for folder in folders], sql).to_string(index=False))
+
+
+@verb
+def weights(
+    folder: Dir,
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("-o", help="File to write; by default RUN_ID.pt.", show_default=False)
+    ] = None,
+) -> None:
+    """Write the final weights of a run as a plain PyTorch state dict."""
+    from results.store import SweepStore
+
+    tensors = SweepStore(folder).read_weights(run_id)
+    target = out or Path(f"{run_id}.pt")
+
+    import torch
+
+    if target.exists():
+        raise UserError(
+            f"{target} exists already and is left as it is", exit_code=EXIT_CONFLICT, hint="Give another -o."
+        )
+    with target.open("xb") as file:
+        torch.save({name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, file)
+    say(f"{target}: {len(tensors)} tensors; read them with torch.load({str(target)!r}, weights_only=True)")
+
+
+@verb
+def specs(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False)] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy it into this folder, to be edited.")] = False,
+) -> None:
+    """List the shipped specs, print one, or copy one."""
+    from orchestrator import shipped
+
+    if name is None:
+        if copy:
+            raise UserError("--copy takes the name of a spec", hint="`grokctl specs` lists them.")
+        width = max((len(known) for known in shipped.names()), default=0)
+        for known in shipped.names():
+            say(f"{known:<{width}}  {shipped.question(known)}")
+    elif copy:
+        say(str(shipped.copy(name, Path())))
+    else:
+        say(shipped.read(name).rstrip("\n"))
+
+
+@verb
+def schema() -> None:
+    """Print the JSON Schema of specs, for editors."""
+    from orchestrator.spec import json_schema
+
+    say(json.dumps(json_schema(), indent=2))
+
+
+@verb
+def doctor() -> None:
+    """Tell what this machine can do, and what to do about what it can't."""
+    from orchestrator.doctor import examine, is_fit, report
+
+    findings = examine(Path())
+    say(report(findings))
+    if not is_fit(findings):
+        raise typer.Exit(EXIT_ENVIRONMENT)
+
+
+@verb
+def clean(folder: Dir) -> None:
+    """Remove checkpoints and live segments of finished packs. Results stay."""
+    from results.store import SweepStore
+
+    store = SweepStore(folder)
+    store.read_plan()
+    with store.lock():
+        removed = store.clean()
+    say(f"removed {len(removed)} files of finished packs" if removed else "nothing to remove")
+
+
+def pairs(settings: list[str] | None) -> dict[str, str]:
+    """`["steps=100"]` as `{"steps": "100"}`. Raises UserError for what is not NAME=VALUE."""
+    split = [setting.partition("=") for setting in settings or ()]
+    for name, equals, _ in split:
+        if not (name and equals):
+            raise UserError(f"--set takes NAME=VALUE, not {name!r}", exit_code=EXIT_USAGE)
+    return {name.strip(): value for name, _, value in split}

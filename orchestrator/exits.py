@@ -1,0 +1,105 @@
+"""How a command ends: its exit code, and what it says when something went wrong.
+
+Known errors become one message, and where there is one the next step. Whatever else escapes is our bug: exit code 70,
+with a traceback. What users wrote (names, paths, YAML) reaches the terminal only through `say` and `complain`, which drop
+control characters: a spec from elsewhere must not be able to move the cursor or set the title of a window.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import typer
+
+from orchestrator import errors
+from orchestrator.errors import UserError
+from results.errors import ConflictError, DamagedError, FencedError, LockedError, MissingError, StoreError
+
+
+@dataclass(frozen=True)
+class Exit:
+    """What an error means to whoever started the command."""
+
+    code: int
+    hint: str = ""
+
+
+EXITS: dict[type[BaseException], Exit] = {
+    LockedError: Exit(errors.EXIT_LOCKED, "Wait for it, or end it with `grokctl stop DIR`."),
+    FencedError: Exit(errors.EXIT_LOCKED, "A newer launch has taken over; `grokctl status DIR` shows how far it is."),
+    ConflictError: Exit(errors.EXIT_CONFLICT, "Nothing was changed. Give another folder with --out."),
+    MissingError: Exit(errors.EXIT_MISSING_INPUT),
+    DamagedError: Exit(errors.EXIT_BAD_DATA, "`grokctl status DIR --verify` checks every file."),
+    StoreError: Exit(errors.EXIT_BAD_DATA),
+    FileNotFoundError: Exit(errors.EXIT_MISSING_INPUT),
+    PermissionError: Exit(errors.EXIT_PERMISSION, "Choose a place where you may write; for a sweep that is --out DIR."),
+    FileExistsError: Exit(errors.EXIT_CONFLICT, "Nothing was changed. Choose another place."),
+    NotADirectoryError: Exit(errors.EXIT_CONFLICT, "Nothing was changed. Choose another place."),
+    IsADirectoryError: Exit(errors.EXIT_CONFLICT, "Nothing was changed. Choose another place."),
+    OSError: Exit(errors.EXIT_IO, "What was committed is safe; the same command goes on from there."),
+}
+"""The most specific entry counts."""
+
+
+def say(text: str = "") -> None:
+    """Print to standard output."""
+    print(without_controls(text))
+
+
+def complain(text: str) -> None:
+    """Print to standard error."""
+    print(without_controls(text), file=sys.stderr)
+
+
+def without_controls(text: str) -> str:
+    """The text without control and format characters (escape sequences, carriage returns, changes of direction), except
+    line ends and tabs."""
+    return "".join(c for c in text if c.isprintable() or c in "\n\t")
+
+
+@contextmanager
+def exits() -> Iterator[None]:
+    """Turn what is raised inside into a message and an exit code."""
+    try:
+        yield
+        sys.stdout.flush()
+    except typer.Exit:
+        raise
+    except BrokenPipeError:
+        # Nobody reads any more. Python would complain when it flushes at its end, so give it somewhere to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(errors.EXIT_OK) from None
+    except KeyboardInterrupt:
+        complain("interrupted")
+        raise typer.Exit(errors.EXIT_SIGINT) from None
+    except Exception as error:
+        raise typer.Exit(explain(error)) from None
+
+
+def explain(error: Exception) -> int:
+    """Say what an error means; its exit code."""
+    if isinstance(error, UserError):
+        known = Exit(error.exit_code, error.hint or "")
+    else:
+        classes = (EXITS[kind] for kind in type(error).__mro__ if kind in EXITS)
+        known = next(classes, Exit(errors.EXIT_BUG))
+    if known.code == errors.EXIT_BUG:
+        complain("".join(traceback.format_exception(error)))
+        known = Exit(
+            known.code, "This is a bug in grokctl. Please report it with the lines above and `grokctl --version`."
+        )
+    else:
+        complain(f"error: {message_of(error)}")
+    if known.hint:
+        complain(known.hint)
+    return known.code
+
+
+def message_of(error: Exception) -> str:
+    """One message. An error of the operating system names the file before what is wrong with it."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
