@@ -36,3 +36,4 @@ class DamagedError(StoreError):
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
         self.path = path
+        self.problem = problem

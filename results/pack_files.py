@@ -44,6 +44,9 @@ class PackFiles:
     def live(self, kind: str, segment: int, attempt: int, suffix: str) -> Path:
         return self.folder / f"{kind}-{segment:05d}.a{attempt}.{suffix}"
 
+    def header_path(self, header: Header) -> Path:
+        return self.done if self.done.exists() else self.live("header", header.segment, header.attempt, "json")
+
     def attempt_marker(self, attempt: int) -> Path:
         return self.folder / f"attempt-{attempt}"
 

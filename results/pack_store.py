@@ -333,10 +333,7 @@ class PackStore:
     def _remove_debris(self, attempt: int) -> list[Path]:
         headers = self.headers()
         payload = (entry for header in headers for entry in (*header.segments, *filter(None, [header.checkpoint])))
-        written = (self.files.live("header", header.segment, header.attempt, "json") for header in headers)
-        named = {entry.path for entry in payload}
-        if not self.is_done():
-            named |= {self.files.relative(path) for path in written}
+        named = {entry.path for entry in payload} | {self.files.relative(self.files.header_path(it)) for it in headers}
         removed = list(self.files.debris(attempt, named))
         for path in removed:
             durable.remove_file(path)

@@ -1,0 +1,162 @@
+"""Reading a sweep: `open_sweep("sweeps/NAME")`, then `.runs()`, `.traces(width=32)`, `.labels()` as DataFrames.
+
+What has been published is read from `traces/`; what is committed of runs that go on, from their packs' live segments.
+Which files these are is read off one look at each pack's header, so that a run which ends meanwhile is there once.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from results import schema
+from results.errors import DamagedError
+from results.headers import Header, RunOutcome, StoredFile
+from results.pack_store import PackStore
+from results.select import check_names, condition
+from results.store import SweepStore
+
+OUTCOME_TYPES = {
+    "outcome": pa.string(),
+    "stopped_at": pa.int64(),
+    "wall_s": pa.float64(),
+    "n_parameters": pa.int64(),
+}
+
+
+def open_sweep(path: str | Path) -> "Sweep":
+    """The sweep in a folder, finished or not. Raises MissingError if the folder holds none."""
+    store = SweepStore(Path(path))
+    store.read_plan()
+    return Sweep(store)
+
+
+class Sweep:
+    """A sweep's tables, narrowed by column values: `width=32`, `learning_rate=1e-3`, `seed=[0, 1]`, `batch_size=None`.
+
+    Numbers with a fraction match to nine digits. A name that isn't a column raises ValueError.
+    """
+
+    def __init__(self, store: SweepStore) -> None:
+        self.store = store
+
+    def __repr__(self) -> str:
+        return f"<Sweep {self.plan['name']} in {self.store.root}>"
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """The frozen plan: packs, axes, columns."""
+        return self.store.read_plan()
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The resolved spec."""
+        spec: dict[str, Any] = self.plan["spec"]
+        return spec
+
+    def runs(self, **where: Any) -> pd.DataFrame:
+        """One row a run of the plan; `outcome` is null while it has not ended."""
+        return _frame(self.runs_table(), where)
+
+    def labels(self, **where: Any) -> pd.DataFrame:
+        """One row a labelled run; none before the sweep is labelled."""
+        return _frame(self.labels_table(), where)
+
+    def traces(
+        self, columns: Sequence[str] | None = None, *, include_running: bool = True, **where: Any
+    ) -> pd.DataFrame:
+        """One row an evaluated step of a run, with these columns or all. A run's rows are together and ordered.
+
+        `include_running` adds the committed part of runs that have not ended.
+        """
+        check_names(columns or (), self.trace_schema)
+        chosen = condition(where, self.trace_schema)
+        dataset = self.traces_dataset(include_running=include_running)
+        frame: pd.DataFrame = dataset.to_table(columns=columns and list(columns), filter=chosen).to_pandas()
+        return frame
+
+    @cached_property
+    def trace_schema(self) -> pa.Schema:
+        return schema.trace_schema(self.plan["columns"])
+
+    def runs_table(self) -> pa.Table:
+        """The runs as a launch described them, else as planned; how they ended, as their packs have it now."""
+        described = self.store.root / "runs.parquet"
+        wanted = schema.runs_schema(self.plan["columns"])
+        runs = schema.conform(pq.read_table(described) if described.exists() else self._planned_runs(), wanted)
+        return _with_outcomes(runs, [run for pack in self._packs() for run in pack.outcomes()])
+
+    def labels_table(self) -> pa.Table:
+        path = self.store.root / "labels.parquet"
+        return pq.read_table(path) if path.exists() else schema.labels_schema(self.plan["columns"]).empty_table()
+
+    def traces_dataset(self, *, include_running: bool = True) -> ds.Dataset:
+        """The published files, and one table in memory for what is committed but not published."""
+        published: list[Path] = []
+        unpublished = self.trace_schema.empty_table()
+        for pack in self._packs():
+            header = pack.newest_header()
+            if header is None:
+                published += sorted((self.store.root / "traces").glob(f"{pack.pack_id}-*.parquet"))
+                continue
+            tables = [entry for entry in header.published if entry.rows is not None]
+            published += [path for path in map(pack.files.path, tables) if path.exists()]
+            rows = _unpublished_rows(pack, header, tables, include_running)
+            unpublished = pa.concat_tables([unpublished, *rows])
+        files = ds.dataset([str(path) for path in published], schema=self.trace_schema, format="parquet")
+        return ds.dataset([files, ds.dataset(unpublished)]) if len(unpublished) else files
+
+    def _planned_runs(self) -> pa.Table:
+        columns = self.plan["columns"]
+        parts = [schema.runs_schema(columns).empty_table()]
+        for pack in self.plan["packs"]:
+            runs = schema.config_table(columns, fixed=pack["fixed"], varying=pack["runs"])
+            runs = runs.append_column("pack_id", pa.repeat(pack["pack_id"], len(runs)))
+            parts.append(schema.conform(runs, parts[0].schema))
+        return pa.concat_tables(parts)
+
+    def _packs(self) -> Iterable[PackStore]:
+        return map(self.store.pack, self.store.pack_ids())
+
+
+def _unpublished_rows(
+    pack: PackStore, header: Header, tables: Sequence[StoredFile], include_running: bool
+) -> Iterable[pa.Table]:
+    for entry in tables:
+        if not pack.files.path(entry).exists():
+            yield _staged_rows(pack, entry)
+    if include_running and header.running:
+        yield pack.whole_traces(header, list(header.running))
+
+
+def _staged_rows(pack: PackStore, entry: StoredFile) -> pa.Table:
+    """Of a file that was committed and is not yet in its place, unless it came there just now."""
+    try:
+        return pack.files.rows(replace(entry, path=str(entry.staged)))
+    except DamagedError:
+        return pack.files.rows(entry)
+
+
+def _with_outcomes(runs: pa.Table, outcomes: Sequence[RunOutcome]) -> pa.Table:
+    """Where an outcome is known it counts; elsewhere stays what the table says."""
+    run_ids = pa.array([run.run_id for run in outcomes], pa.string())
+    place = pc.index_in(runs["run_id"], run_ids)
+    for name, kind in OUTCOME_TYPES.items():
+        if name in runs.column_names:
+            known = pa.array([getattr(run, name) for run in outcomes], kind).take(place)
+            column = pc.if_else(pc.is_valid(place), known, runs[name])
+            runs = runs.set_column(runs.column_names.index(name), runs.schema.field(name), column)
+    return runs
+
+
+def _frame(table: pa.Table, where: dict[str, Any]) -> pd.DataFrame:
+    chosen = condition(where, table.schema)
+    frame: pd.DataFrame = (table if chosen is None else table.filter(chosen)).to_pandas()
+    return frame
