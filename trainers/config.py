@@ -9,7 +9,7 @@ No torch here: specs are checked and sweeps are planned without it.
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -144,9 +144,13 @@ REQUIRED = object()
 DEFAULTS: dict[str, Any] = {
     name: (REQUIRED if field.is_required() else field.default) for name, field in RunConfig.model_fields.items()
 }
-FLOAT_FIELDS = frozenset(
-    name for name, field in RunConfig.model_fields.items() if "float" in str(field.annotation)
-)
+
+
+def _holds_float(annotation: Any) -> bool:
+    return annotation is float or any(_holds_float(inner) for inner in get_args(annotation))
+
+
+FLOAT_FIELDS = frozenset(name for name, field in RunConfig.model_fields.items() if _holds_float(field.annotation))
 
 SHAPE_FIELDS = (
     "task_kind", "modulus", "target_dim", "model", "width", "depth", "heads", "mlp_ratio", "biases", "embedding_dim",
