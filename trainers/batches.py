@@ -35,27 +35,30 @@ class Batches:
         if self.size is None:
             self.full = _gather(lanes, lanes.train_LD, lanes.weight_LD)
             return
-        self.steps_per_epoch = [c.train_size // self.size if c is not None else 1 for c in configs]
+        # An idle lane has no epochs (0): it sees the start of its list at every step.
+        self.steps_per_epoch = [c.train_size // self.size if c is not None else 0 for c in configs]
         self.order_LD = torch.zeros_like(lanes.train_LD)
         self.weight_LB = torch.full((len(configs), self.size), 1 / self.size, device=lanes.device)
-        self._shuffle(list(range(len(configs))), steps_done)
+        self._shuffle([lane for lane, per in enumerate(self.steps_per_epoch) if per], steps_done)
 
     def at(self, steps_done: Sequence[int]) -> Batch:
         """The batch of each lane's next step."""
         if self.size is None:
             return self.full
-        at_start = [lane for lane, done in enumerate(steps_done) if done % self.steps_per_epoch[lane] == 0]
-        self._shuffle(at_start, steps_done)
-        first = [done % per * self.size for done, per in zip(steps_done, self.steps_per_epoch, strict=True)]
+        at = list(zip(steps_done, self.steps_per_epoch, strict=True))
+        self._shuffle([lane for lane, (done, per) in enumerate(at) if per and done % per == 0], steps_done)
+        first = [done % (per or 1) * self.size for done, per in at]
         slots_L1 = torch.tensor(first, device=self.lanes.device)[:, None]
         slots_LB = slots_L1 + torch.arange(self.size, device=self.lanes.device)
         return _gather(self.lanes, self.lanes.train_LD.gather(1, self.order_LD.gather(1, slots_LB)), self.weight_LB)
 
     def _shuffle(self, which: list[int], steps_done: Sequence[int]) -> None:
-        for lane in which:
-            epoch = torch.tensor(steps_done[lane] // self.steps_per_epoch[lane], device=self.lanes.device)
-            valid_D = self.lanes.weight_LD[lane] > 0
-            self.order_LD[lane] = permutation(self.lanes.key_L2[lane], epoch, valid_D, ORDER_TAG)
+        if not which:
+            return
+        epochs = [steps_done[lane] // (self.steps_per_epoch[lane] or 1) for lane in which]
+        epoch_L = torch.tensor(epochs, device=self.lanes.device)
+        valid_LD = self.lanes.weight_LD[which] > 0
+        self.order_LD[which] = permutation(self.lanes.key_L2[which], epoch_L, valid_LD, ORDER_TAG)
 
 
 def _gather(lanes: Lanes, chosen_LB: Tensor, weight_LB: Tensor) -> Batch:

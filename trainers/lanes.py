@@ -17,6 +17,7 @@ from trainers import tasks
 from trainers.config import RunConfig
 from trainers.models import layout
 from trainers.optimizers import HYPERPARAMETER_NAMES, Moments, hyperparameter_row
+from trainers.philox import split_key
 from trainers.streams import stream_key
 
 
@@ -64,8 +65,7 @@ class Lanes:
         size = len(data.train_D)
         self.hyper_LH[lane] = torch.tensor(hyperparameter_row(config), dtype=torch.float64)
         self.drop_L[lane] = config.dropout
-        key = stream_key(config.seed, "training")
-        self.key_L2[lane] = torch.tensor([key & 0xFFFFFFFF, key >> 32])
+        self.key_L2[lane] = torch.tensor(split_key(stream_key(config.seed, "training")))
         self.train_LD[lane] = int(data.train_D[0])
         self.train_LD[lane, :size] = torch.from_numpy(data.train_D)
         self.weight_LD[lane] = 0

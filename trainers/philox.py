@@ -32,21 +32,22 @@ def _multiply(x: Tensor, factor: int) -> tuple[Tensor, Tensor]:
 
 
 def split_key(key: int) -> tuple[int, int]:
+    """The two 32-bit words of a 64-bit key, the low one first."""
     return key & _MASK, key >> 32
 
 
 def words(key_2: Tensor, step: Tensor, tag: int, count: int) -> Tensor:
-    """`count` 32-bit words for this key, step and tag. Word i does not depend on `count`, so padding changes nothing.
+    """(..., count) 32-bit words for this key, step and tag. Word i does not depend on `count`, so padding changes nothing.
 
     Args:
-        key_2: the run's key, two int64 of 32 bits each.
-        step: int64 scalar below 2**32.
+        key_2: (..., 2) the run's key, two int64 of 32 bits each.
+        step: (...) int64 below 2**32.
         tag: which draw of the step (layer and place).
     """
     block = torch.arange((count + 3) // 4, device=key_2.device)
     zero = torch.zeros_like(block)
-    blocks = philox4x32((block, zero + step, zero + tag, zero), (key_2[0], key_2[1]))
-    return torch.stack(blocks, dim=-1).reshape(-1)[:count]
+    blocks = philox4x32((block, zero + step[..., None], zero + tag, zero), (key_2[..., 0, None], key_2[..., 1, None]))
+    return torch.stack(blocks, dim=-1).flatten(-2)[..., :count]
 
 
 def keep_mask(key_2: Tensor, step: Tensor, tag: int, count: int, drop: Tensor) -> Tensor:
@@ -55,11 +56,10 @@ def keep_mask(key_2: Tensor, step: Tensor, tag: int, count: int, drop: Tensor) -
 
 
 def permutation(key_2: Tensor, epoch: Tensor, valid_D: Tensor, tag: int) -> Tensor:
-    """A uniform order of the valid entries of a padded list, the padding behind them.
+    """A uniform order of the valid entries of a padded list, the padding behind them. Leading axes as in `words`.
 
     Sorting by 63 random bits: two keys tie with probability below 1e-9 for 10^5 entries, and then stay in order.
     """
-    count = valid_D.shape[0]
-    draws = words(key_2, epoch, tag, 2 * count).view(count, 2)
-    keys = ((draws[:, 0] & 0x7FFFFFFF) << 32) | draws[:, 1]
+    draws = words(key_2, epoch, tag, 2 * valid_D.shape[-1]).unflatten(-1, (-1, 2))
+    keys = ((draws[..., 0] & 0x7FFFFFFF) << 32) | draws[..., 1]
     return torch.where(valid_D, keys, torch.iinfo(torch.int64).max).argsort(stable=True)
