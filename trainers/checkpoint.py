@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import safetensors.torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from trainers.lanes import Lanes
@@ -24,12 +25,15 @@ def load(data: bytes, lanes: Lanes) -> dict[str, Any]:
     """Copy the tensors into `lanes` and return the state.
 
     Raises:
-        ValueError: the bytes are of another version or of a pack with other shapes.
+        ValueError: the bytes are damaged, of another version or of a pack with other shapes.
     """
     state = _metadata(data)
-    if state.pop("version") != VERSION:
+    if state.pop("version", None) != VERSION:
         raise ValueError(f"this checkpoint has another version than {VERSION}; use the grokctl that wrote it")
-    stored = safetensors.torch.load(data)
+    try:
+        stored = safetensors.torch.load(data)
+    except SafetensorError as error:
+        raise ValueError(f"this checkpoint is damaged: {error}") from error
     for name, tensor in _tensors(lanes).items():
         if name not in stored or stored[name].shape != tensor.shape or stored[name].dtype != tensor.dtype:
             raise ValueError(f"the checkpoint does not fit this pack: {name}")
@@ -51,7 +55,7 @@ def _metadata(data: bytes) -> dict[str, Any]:
     """safetensors: 8 bytes with the header's length, then the header as JSON."""
     length = int.from_bytes(data[:8], "little")
     try:
-        state: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["grokctl"])
-    except (ValueError, KeyError) as error:
+        state: dict[str, Any] = dict(json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["grokctl"]))
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError("these bytes are no checkpoint of a pack") from error
     return state

@@ -160,7 +160,8 @@ class _Pack:
             return "diverged", first_bad if first_bad >= 0 else slot.done
         if slot.done == config.steps:
             return "ended", None
-        if config.stop_val_accuracy is None or values["val_accuracy"] < config.stop_val_accuracy:
+        # Written so that NaN, the accuracy over an empty validation set, is below every threshold.
+        if config.stop_val_accuracy is None or not values["val_accuracy"] >= config.stop_val_accuracy:
             slot.above_since = None
             return None
         slot.above_since = slot.done if slot.above_since is None else slot.above_since
@@ -212,6 +213,9 @@ class _Pack:
 
     def restore(self, data: bytes) -> None:
         state = checkpoints.load(data, self.tensors)
+        missing = {"run_ids", "slots", "counters"} - state.keys()
+        if missing:
+            raise ValueError(f"this checkpoint lacks {', '.join(sorted(missing))}")
         if state["run_ids"] != [config.run_id for config in self.configs]:
             raise ValueError("this checkpoint is of a pack with other runs")
         self.slots = [_Lane(*values) for values in state["slots"]]

@@ -34,10 +34,15 @@ def measure(
     outputs_NK = forward(vector_P, inputs_NT)
     loss_N = loss_per_example(outputs_NK, labels_N.clamp(min=0), targets_CK, config)
     right_N = predictions(outputs_NK, targets_CK, config) == labels_N
-    losses = [_mean(loss_N.double(), mask) for mask in (train_N, val_N)]
+    losses = [_as_stored(_mean(loss_N.double(), mask)) for mask in (train_N, val_N)]
     accuracies = [_mean(right_N.double(), mask) for mask in (train_N, val_N)]
     accuracies = [torch.where(loss.isnan(), loss, value) for loss, value in zip(losses, accuracies, strict=True)]
-    return torch.stack([*losses, *accuracies, vector_P.double().norm()])
+    return torch.stack([*losses, *accuracies, _as_stored(vector_P.double().norm())])
+
+
+def _as_stored(value: Tensor) -> Tensor:
+    """Rounded to the float32 of the column. What overflows there is infinite here too, and so counts as diverged."""
+    return value.float().double()
 
 
 def _mean(value_N: Tensor, mask_N: Tensor) -> Tensor:
