@@ -34,8 +34,8 @@ def fit_d50(train_sizes: FloatArray, generalized: BoolArray, level: float) -> D5
     """One entry a seed. None where D50 is not bracketed: no size at which less than half of the seeds generalize below
     one at which at least half do."""
     sizes, cell = np.unique(train_sizes, return_inverse=True)
-    n_seeds = np.bincount(cell)
-    n_yes = np.bincount(cell, weights=generalized)
+    n_seeds = np.bincount(cell).astype(float)
+    n_yes = np.bincount(cell, weights=generalized).astype(float)
     share = n_yes / n_seeds
     few, many = np.flatnonzero(share < 0.5), np.flatnonzero(share >= 0.5)
     if not len(few) or not len(many) or few[0] > many[-1]:
@@ -71,4 +71,3 @@ def _penalized(
     zeroth, first, second = weight.sum(-1), weight @ x, weight @ x**2
     determinant = np.maximum(zeroth * second - first**2, np.finfo(float).tiny)
     return np.asarray(likelihood + 0.5 * np.log(determinant))
-

@@ -55,7 +55,7 @@ def gather_facts(rows: Rows, config: pd.DataFrame, settings: ClassifierSettings)
         chance=chance,
         chance_known=known,
         ceiling=1 - noise + noise * chance,
-        diverged=np.where(outcome == "", _looks_diverged(rows), outcome == "diverged"),
+        diverged=_diverged(rows, outcome),
         stopped=outcome == "stopped",
         failed=outcome == "failed",
     )
@@ -92,10 +92,18 @@ def _is_census(n_train: FloatArray, n_val: FloatArray, train_fraction: FloatArra
     return np.asarray(np.abs(n_train + n_val - table_size) < 0.5)
 
 
+def _diverged(rows: Rows, outcome: np.ndarray[Any, Any]) -> BoolArray:
+    unknown = outcome == ""
+    diverged = np.asarray(outcome == "diverged", bool)
+    return diverged | (unknown & _looks_diverged(rows)) if unknown.any() else diverged
+
+
 def _looks_diverged(rows: Rows) -> BoolArray:
     """For traces without a known outcome: an infinite loss or norm, or a training loss that had been a number and is
     none in the last row where training accuracy was measured. (A gap elsewhere is "not measured".)"""
-    infinite = np.isinf([rows.metrics[name] for name in ("train_loss", "val_loss", "param_norm")]).any(axis=0)
+    infinite = np.zeros(len(rows.step), bool)
+    for name in ("train_loss", "val_loss", "param_norm"):
+        infinite |= np.isinf(rows.metrics[name])
     loss = rows.metrics["train_loss"]
     measured = np.flatnonzero(np.isfinite(rows.metrics["train_accuracy"]) | np.isfinite(loss))
     diverged = np.zeros(len(rows.run_ids), bool)

@@ -1,8 +1,8 @@
 """What is read off a batch of traces.
 
-Accuracy is noisy, steps are logged log-spaced, evenly, densely or not, and a network may leave a level again. So nothing
-is read off a single row: a level is crossed when it is held, a final value is a median, and an onset is looked for
-backwards from a rise that is certain.
+Accuracy is noisy, steps are logged log-spaced, evenly, densely or not, and a network may leave a level again. So
+nothing is read off a single row: a level is crossed when it is held, a final value is a median, and an onset is looked
+for backwards from a rise that is certain.
 
 Shapes: R runs, S rows. Rows are counted from 0; -1 is "none".
 """
@@ -32,7 +32,8 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
     val_held_RS = sustained(val_RS, settings.validation_level, dwell, settings)
     val_row = first(val_held_RS)
     peak = sustained_maximum(val_RS, dwell, settings)
-    rise = transition(train_RS, val_RS, peak, facts, dwell, settings)
+    smooth_RS = median_of_three(train_RS)
+    rise = transition(smooth_RS, val_RS, peak, facts, dwell, settings)
     horizon_RS = batch.step_S <= np.minimum(settings.liu_horizon_steps, facts.budget)[:, None] + HORIZON_SLACK
     step = batch.step_S
     onset_step = at(step, rise.onset)
@@ -47,9 +48,9 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
         t_train_first=at(step, first((train_RS >= settings.theta - EPSILON) & horizon_RS)),
         t_val_first=at(step, first((val_RS >= settings.validation_level - EPSILON) & horizon_RS)),
         t_onset=onset_step,
-        onset_train_accuracy=at(train_RS, rise.onset),
+        onset_train_accuracy=at(smooth_RS, rise.onset),
         stall=onset_step / half_known_step,
-        train_gain=at(train_RS, rise.end) - at(train_RS, rise.onset),
+        train_gain=at(smooth_RS, rise.end) - at(smooth_RS, rise.onset),
         norm_change=at(batch.norm_RS, rise.end) / positive(at(batch.norm_RS, rise.onset)) - 1,
         peak_val_accuracy=peak,
         final_train_accuracy=np.median(train_RS[:, tail_rows(step, settings)], axis=1),
@@ -77,11 +78,12 @@ class Dwell:
 
 
 def dwell_windows(step_S: FloatArray, stopped: BoolArray, settings: ClassifierSettings) -> Dwell:
-    """At least dwell_rows rows, and all rows up to dwell_factor times the step. The last rows of a trace have too short a
-    window: a crossing there is not established, unless a stop rule ended the run, which it would do just then."""
+    """At least dwell_rows rows, and all rows up to dwell_factor times the step. The last rows of a trace have too short
+    a window: a crossing there is not established, unless a stop rule ended the run, which it would do just then."""
     n_rows = len(step_S)
     rows = np.arange(n_rows)
-    end_S = np.maximum(rows + settings.dwell_rows, np.searchsorted(step_S, settings.dwell_factor * step_S, side="right"))
+    until_S = np.searchsorted(step_S, settings.dwell_factor * step_S, side="right")
+    end_S = np.maximum(rows + settings.dwell_rows, until_S)
     n_complete = max(n_rows - settings.dwell_rows + 1, 0)
     allowed_RS = (rows < n_complete)[None, :] | stopped[:, None]
     return Dwell(end_S=np.minimum(end_S, n_rows), allowed_RS=allowed_RS, n_complete=n_complete)
@@ -189,7 +191,7 @@ def count_surges(val_RS: FloatArray, step_S: FloatArray, settings: ClassifierSet
     surging_RS = highest_RS - highest_RS[:, back_S] >= settings.surge - EPSILON
     starts = np.count_nonzero(surging_RS[:, 1:] & ~surging_RS[:, :-1], axis=1)
     slow = highest_RS[:, -1] - highest_RS[:, 0] >= settings.surge - EPSILON
-    return np.maximum(starts, slow).astype(float)
+    return np.asarray(np.maximum(starts, slow), float)
 
 
 def count_falls(val_RS: FloatArray, peak: FloatArray, facts: Facts, settings: ClassifierSettings) -> FloatArray:
@@ -221,17 +223,19 @@ def earlier_rows(step_S: FloatArray, settings: ClassifierSettings) -> slice:
 
 
 def rising(x_RS: FloatArray, n_examples: FloatArray, step_S: FloatArray, settings: ClassifierSettings) -> FloatArray:
-    """How far the gain of the last rows over the earlier ones exceeds what could be noise; above 0 means still rising.
+    """Above 0 means still rising: the gain of the last rows over the earlier ones exceeds what could be noise, and they
+    stand higher than all that came before (a restless run comes back to where it was, and is not rising).
 
-    The gain of the tail's median or of the last three rows, whichever is more: a run cut in mid-rise can have most of its
-    tail still below. One example more is never a rise (0.1 of ten)."""
-    earlier_RS = x_RS[:, earlier_rows(step_S, settings)]
-    before = np.median(earlier_RS, axis=1)
+    The last rows are the tail's median or that of the last three, whichever is more: a run cut in mid-rise can have
+    most of its tail still below. One example more is never a rise (0.1 of ten)."""
+    earlier = earlier_rows(step_S, settings)
+    earlier_RS = x_RS[:, earlier]
+    before, highest = np.median(earlier_RS, axis=1), median_of_three(x_RS)[:, : earlier.stop].max(axis=1)
     spread = np.median(np.abs(earlier_RS - before[:, None]), axis=1)
     now = np.maximum(np.median(x_RS[:, tail_rows(step_S, settings)], axis=1), np.median(x_RS[:, -3:], axis=1))
     one_example = np.where(n_examples > 0, 1 / np.maximum(n_examples, 1), 0)
     noise = np.maximum(np.maximum(settings.rise, settings.rise_mads * spread), np.nan_to_num(one_example))
-    return now - before - noise - EPSILON
+    return np.asarray(np.minimum(now - before - noise, now - highest) - EPSILON)
 
 
 # Rows and values
@@ -246,10 +250,12 @@ def to_counts(x_RS: FloatArray, n_examples: FloatArray) -> FloatArray:
 
 
 def median_of_three(x_RS: FloatArray) -> FloatArray:
-    """Running median over three rows; the first and last row as they are bounded by their neighbours."""
-    before_RS, after_RS = x_RS[:, [0, *range(x_RS.shape[1] - 1)]], x_RS[:, [*range(1, x_RS.shape[1]), -1]]
-    low_RS, high_RS = np.minimum(before_RS, x_RS), np.maximum(before_RS, x_RS)
-    return np.asarray(np.maximum(low_RS, np.minimum(high_RS, after_RS)))
+    """Running median over three rows; the first and the last row stay as they are."""
+    before_RS, x_inner_RS, after_RS = x_RS[:, :-2], x_RS[:, 1:-1], x_RS[:, 2:]
+    low_RS, high_RS = np.minimum(before_RS, x_inner_RS), np.maximum(before_RS, x_inner_RS)
+    smooth_RS = x_RS.copy()
+    smooth_RS[:, 1:-1] = np.maximum(low_RS, np.minimum(high_RS, after_RS))
+    return smooth_RS
 
 
 def first(mask_RS: BoolArray) -> IntArray:

@@ -1,8 +1,8 @@
 """The same run in the words of two papers, taken literally.
 
 liu_phase (Liu et al. 2022, table 1): two questions and a delay, by FIRST crossings within 1e5 steps or the budget. Its
-four phases leave one combination without a name (`undefined`: validation crosses, training does not), and a run that was
-cut before the horizon may not have answered yet (`undecided`).
+four phases leave one combination without a name (`undefined`: validation crosses, training does not), and a run that
+was cut before the horizon may not have answered yet (`undecided`).
 
 huang_dynamic (Huang et al. 2024): progression, ungrokking, grokking and semi-grokking. Grokking there has a falling
 parameter norm, and ungrokking is memorization below the critical size (pass 2 sets it), not a lost generalization.

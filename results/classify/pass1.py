@@ -4,8 +4,9 @@ Nothing is forced into a phase: what the budget ended before anything could be s
 
 Confidence is a number in [0, 1]: how far the quantities that the rule was decided on lie from their thresholds. Each
 distance is measured in a natural unit (0.1 of accuracy, a factor of 2 of steps) and cut to [0, 1]; the confidence is
-one half plus half of the least of them. Where the delay's interval straddles delta_steps it is the share of the interval
-on the label's side, and one half at most. `undecided` claims no phase: 0. It is a ranking, not yet a probability.
+one half plus half of the least of them. Where the delay's interval straddles delta_steps it is the share of the
+interval on the label's side, and one half at most. `undecided` claims no phase: 0. It is a ranking, not yet a
+probability.
 """
 
 from dataclasses import dataclass
@@ -195,7 +196,7 @@ def confidences(evidence: Evidence, signs: Signs, rule_index: IntArray, settings
     margins = {name: np.nan_to_num(np.fmin.reduce(parts), nan=1.0) for name, parts in decided_on.items()}
     none = np.zeros(len(rule_index))
     least = np.choose(rule_index, [margins.get(name, none) for name, _ in RULES])
-    return np.fmin(0.5 + 0.5 * np.clip(least, 0, 1), straddle_share(evidence, rule_index, settings))
+    return np.asarray(np.fmin(0.5 + 0.5 * np.clip(least, 0, 1), straddle_share(evidence, rule_index, settings)))
 
 
 def straddle_share(evidence: Evidence, rule_index: IntArray, settings: ClassifierSettings) -> FloatArray:
@@ -205,7 +206,7 @@ def straddle_share(evidence: Evidence, rule_index: IntArray, settings: Classifie
     is_late = rule_index == [name for name, _ in RULES].index("delayed")
     share = np.where(is_late, late_share, 1 - late_share)
     concerned = np.isin(rule_index, [i for i, (name, _) in enumerate(RULES) if name in ("delayed", "prompt")])
-    return np.where(concerned & straddles(evidence, settings), np.clip(share, 0, 0.5), 1.0)
+    return np.asarray(np.where(concerned & straddles(evidence, settings), np.clip(share, 0, 0.5), 1.0))
 
 
 def delay_interval(evidence: Evidence) -> tuple[FloatArray, FloatArray]:

@@ -6,10 +6,10 @@ start) becomes `ungrokking`, kind below_critical_size, when
 
 - its size lies below the lower end of the profile interval of D50, the size at which half of the seeds generalize,
 - at most pass2_share of the seeds at its own size generalize, and
-- D50 has stopped moving between half of the budget and all of it (else the label stays, with the warning `provisional`).
+- D50 has stopped moving between half of the budget and all of it (else the label stays, warned of as `provisional`).
 
-Only what pass 1 wrote is read, and only rows that pass 1 left as memorization are changed: applying the pass twice, or to
-the rows in another order, changes nothing.
+Only what pass 1 wrote is read, and only rows that pass 1 left as memorization are changed: applying the pass twice, or
+to the rows in another order, changes nothing.
 """
 
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ class Group:
 
     @property
     def generalized(self) -> BoolArray:
-        return np.isfinite(self.t_val)
+        return np.asarray(np.isfinite(self.t_val))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,7 +138,7 @@ def find_witnesses(group: Group, above: float) -> BoolArray:
     for size in np.unique(group.train_size[group.known & (group.train_size > above)]):
         here = group.known & (group.train_size == size)
         if group.generalized[here].mean() >= 0.5:
-            return here & group.generalized
+            return np.asarray(here & group.generalized)
     return np.zeros(len(group.rows), bool)
 
 

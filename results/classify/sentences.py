@@ -14,7 +14,8 @@ def explain_run(rule: str, numbers: Numbers, settings: ClassifierSettings, befor
         return "The run diverged; it has no trace." if before_divergence else _no_trace(failed)
     sentence = _SENTENCES[rule](numbers, settings)
     if before_divergence:
-        return f"Diverged by step {steps(numbers['last_step'])}; until then {before_divergence}: {_uncapitalized(sentence)}"
+        end = f"Diverged by step {steps(numbers['last_step'])}; until then {before_divergence}"
+        return f"{end}: {_uncapitalized(sentence)}"
     return sentence
 
 

@@ -160,9 +160,7 @@ def _warnings(verdict: Verdict) -> list[str]:
     return [",".join(each) for each in words]
 
 
-def _sentences(
-    numbers: dict[str, Any], verdict: Verdict, facts: Facts, settings: ClassifierSettings
-) -> list[str]:
+def _sentences(numbers: dict[str, Any], verdict: Verdict, facts: Facts, settings: ClassifierSettings) -> list[str]:
     names = list(numbers)
     per_run = zip(*(np.asarray(values, float).tolist() for values in numbers.values()), strict=True)
     return [
