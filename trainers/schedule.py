@@ -19,4 +19,6 @@ def evaluation_steps(steps: int, growth: float, gaps: int) -> npt.NDArray[np.int
     while found[-1] < steps:
         here = found[-1]
         found.append(min(steps, max(here + 1, min(int(here * growth), here + widest))))
-    return np.asarray(found, dtype=np.int64)
+    schedule = np.asarray(found, dtype=np.int64)
+    schedule.setflags(write=False)  # shared by all runs of this budget
+    return schedule
