@@ -26,7 +26,7 @@ Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 class RunConfig(BaseModel):
     """One network trained once. Ranges are checked here; what involves several fields is checked by the spec."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     # The task
     task_kind: Literal["modular", "toy_addition", "random_labels"] = "modular"
