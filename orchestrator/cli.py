@@ -103,6 +103,37 @@ def plan(spec: Spec, settings: Settings = None, as_json: Json = False) -> None:
 
 
 @verb
+def launch(
+    spec: Spec,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The sweep's folder; by default sweeps/NAME.", show_default=False),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", help="Ray cluster to join; by default a local Ray is started.", show_default=False),
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="Train in this process, without Ray.")] = False,
+    settings: Settings = None,
+    only: Annotated[
+        str | None,
+        typer.Option("--only", metavar="EXPR", help="Train packs with a run for which this holds.", show_default=False),
+    ] = None,
+    max_hours: Annotated[
+        float | None,
+        typer.Option("--max-hours", metavar="H", help="Stop at a commit after this time.", show_default=False),
+    ] = None,
+) -> None:
+    """Train, label and draw a sweep. Launching again resumes it, and tries failed packs again."""
+    from orchestrator.launcher import launch as start
+
+    result = start(
+        spec, out=out, address=address, local=local, overrides=pairs(settings), only=only, max_hours=max_hours
+    )
+    raise typer.Exit(result.exit_code)
+
+
+@verb
 def stop(folder: Dir) -> None:
     """Ask a running sweep to end at its next commits. Launching again goes on from there."""
     from results.store import SweepStore
@@ -116,6 +147,62 @@ def stop(folder: Dir) -> None:
     store.request_stop()
     who = ", ".join(f"{key} {value}" for key, value in holder.items())
     say(f"asked the launch at work on {folder} ({who}) to end at its next commits")
+
+
+@verb
+def label(
+    folder: Dir,
+    knobs: Knobs = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", metavar="FILE", help="Write there (.parquet, .csv), not into the sweep.", show_default=False
+        ),
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Show which runs change; write nothing without -o.")
+    ] = False,
+) -> None:
+    """Label a sweep again, with other thresholds. Needs no torch."""
+    from orchestrator import relabel
+    from results import open_sweep
+
+    sweep = open_sweep(folder)
+    labels = relabel.relabel(sweep, relabel.settings_for(sweep, pairs(knobs)))
+    if compare:
+        say(relabel.changes_text(relabel.changes(sweep.labels(), labels), len(labels)))
+    else:
+        say(f"{len(labels):,} runs: {relabel.phases_text(labels)}")
+    if out is not None:
+        relabel.write_table(labels, out)
+        say(f"wrote {out}")
+    elif not compare:
+        for path in relabel.store_labels(sweep, labels):
+            say(f"wrote {path}")
+
+
+@verb
+def diagram(
+    folder: Dir,
+    x: Annotated[str | None, typer.Option("--x", metavar="NAME", help="Axis across.", show_default=False)] = None,
+    y: Annotated[str | None, typer.Option("--y", metavar="NAME", help="Axis up.", show_default=False)] = None,
+    facet: Annotated[
+        str | None, typer.Option("--facet", metavar="NAME", help="A panel for each value.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", metavar="FILE", help="Picture to write (.png, .svg, .pdf).", show_default=False)
+    ] = None,
+) -> None:
+    """Draw the phase diagram of a sweep over any of its hyperparameters."""
+    from orchestrator import relabel
+    from results import open_sweep
+
+    sweep = open_sweep(folder)
+    axes = relabel.axes_of(sweep, x=x, y=y, facet=facet)
+    name = "_".join(["phase_diagram", *filter(None, axes.values() if x or y or facet else ())])
+    target = out or sweep.store.figure_path(f"{name}.png")
+    relabel.draw(sweep, target, **axes)
+    say(f"wrote {target}")
 
 
 @verb
@@ -145,9 +232,13 @@ def query(
     *folders, sql = folders_and_sql
     if not folders:
         raise UserError(
-            "query takes at least one folder, and then the SQL", hint='For example: grokctl query DIR "from labels"'
+            "query takes folders of sweeps, then the SQL", hint='For example: grokctl query DIR "FROM labels"'
         )
-    say(ask([Path(folder) for folder in folders], sql).to_string(index=False))
+    try:
+        answer = ask(folders, sql)
+    except ValueError as error:
+        raise UserError(str(error), exit_code=EXIT_USAGE) from error
+    say(answer.to_string(index=False))
 
 
 @verb

@@ -1,0 +1,118 @@
+"""Label and draw a sweep again with other settings, from its folder alone. Needs no torch."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from orchestrator.errors import EXIT_MISSING_INPUT, EXIT_USAGE, UserError
+from results import durable, tables
+from results.classify import ClassifierSettings, label_runs
+from results.diagram import phase_diagram, save
+from results.sweep import Sweep
+
+PREFIX = "classifier."
+SHOWN = 20
+
+
+def settings_for(sweep: Sweep, overrides: Mapping[str, str]) -> ClassifierSettings:
+    """The sweep's own knobs, but for `overrides` (`{"classifier.theta": "0.95"}`). Raises UserError for others."""
+    strangers = [name for name in overrides if not name.startswith(PREFIX)]
+    if strangers:
+        raise UserError(f"label takes --set {PREFIX}NAME=VALUE only, not {strangers[0]!r}", exit_code=EXIT_USAGE)
+    changed = {name.removeprefix(PREFIX): value for name, value in overrides.items()}
+    try:
+        return ClassifierSettings.from_mapping({**sweep.plan["classifier"], **changed})
+    except ValueError as error:
+        raise UserError(str(error), exit_code=EXIT_USAGE) from error
+
+
+def relabel(sweep: Sweep, settings: ClassifierSettings) -> pd.DataFrame:
+    """Labels of all runs that have ended. Raises UserError (66) if none has."""
+    traces = sweep.traces(include_running=False)
+    if traces.empty:
+        raise UserError(f"no run of {sweep.store.root} has ended yet", exit_code=EXIT_MISSING_INPUT)
+    runs = sweep.runs()
+    return label_runs(traces, runs[runs["run_id"].isin(traces["run_id"].unique())], settings)
+
+
+def changes(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """The runs whose phase is another one: run_id, before, after, why."""
+    both = before[["run_id", "phase"]].merge(after[["run_id", "phase", "why"]], on="run_id", suffixes=("_before", ""))
+    changed = both[both["phase_before"] != both["phase"]]
+    named = changed.rename(columns={"phase_before": "before", "phase": "after"})
+    return named[["run_id", "before", "after", "why"]].reset_index(drop=True)
+
+
+def changes_text(changed: pd.DataFrame, n_runs: int) -> str:
+    """How many runs went from which phase to which, and the first of them with the reason."""
+    lines = [f"{len(changed):,} of {n_runs:,} runs change their phase"]
+    moves = Counter(zip(changed["before"], changed["after"], strict=True))
+    lines += [f"{count:>8,}  {before} -> {after}" for (before, after), count in moves.most_common()]
+    rows = changed.head(SHOWN).to_dict("records")
+    lines += [f"{row['run_id']}  {row['before']} -> {row['after']}: {row['why']}" for row in rows]
+    if len(changed) > len(rows):
+        lines.append(f"and {len(changed) - len(rows):,} more")
+    return "\n".join(lines)
+
+
+def phases_text(labels: pd.DataFrame) -> str:
+    """`grokking 12, confusion 3`, most frequent first."""
+    return ", ".join(f"{phase} {count:,}" for phase, count in labels["phase"].value_counts().items())
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as Parquet or CSV by its suffix, at one instant. Raises UserError for another suffix."""
+    if path.suffix not in (".parquet", ".csv"):
+        raise UserError(f"{path.name}: a table is written as .parquet or .csv", exit_code=EXIT_USAGE)
+    if path.suffix == ".csv":
+        data = frame.to_csv(index=False).encode()
+    else:
+        import pyarrow as pa
+
+        data = tables.encode(pa.Table.from_pandas(frame, preserve_index=False))
+    durable.replace_file(path, data, tag=durable.process_tag())
+
+
+def store_labels(sweep: Sweep, labels: pd.DataFrame) -> list[Path]:
+    """Replace the sweep's labels, and draw its diagram again if it has one; what was written."""
+    from orchestrator.tables import DIAGRAMS
+
+    written = [sweep.store.root / "labels.parquet"]
+    with sweep.store.lock():
+        sweep.store.write_labels(labels)
+        for path in (sweep.store.root / "figures" / name for name in DIAGRAMS):
+            if path.exists():
+                draw(sweep, path, **axes_of(sweep))
+                written.append(path)
+    return written
+
+
+def draw(sweep: Sweep, path: Path, *, x: str, y: str | None, facet: str | None) -> None:
+    """Draw the sweep's labels. Raises UserError for what is no column, and for a suffix that is no picture."""
+    scales = {name: axis["scale"] for name, axis in sweep.plan["axes"].items()}
+    try:
+        figure = phase_diagram(sweep.labels(), x=x, y=y, facet=facet, scales=scales, title=sweep.plan["name"])
+        save(figure, path)
+    except ValueError as error:
+        raise UserError(str(error), exit_code=EXIT_USAGE) from error
+
+
+def axes_of(sweep: Sweep, *, x: str | None = None, y: str | None = None, facet: str | None = None) -> dict[str, Any]:
+    """Axes of the diagram: those given, filled up from the spec's, or else from the two with the most values."""
+    from orchestrator.plan import Plan
+    from orchestrator.tables import diagram_axes
+
+    usual = diagram_axes(Plan.from_json(sweep.plan)) or {}
+    across, up = usual.get("x"), usual.get("y")
+    x = x or _first(name for name in (across, up) if name != y)
+    y = y or _first(name for name in (up, across) if name != x)
+    if x is None:
+        raise UserError("this sweep has fewer than two axes", exit_code=EXIT_USAGE, hint="Say with --x what to draw.")
+    return {"x": x, "y": y, "facet": facet or _first(name for name in (usual.get("facet"),) if name not in (x, y))}
+
+
+def _first(names: Iterable[str | None]) -> str | None:
+    return next((name for name in names if name), None)
