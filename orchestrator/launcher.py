@@ -1,0 +1,337 @@
+"""From a spec to a labelled phase diagram: plan, train, label, draw. `launch` reads from top to bottom.
+
+Launching the same spec again is resuming: the plan that the first launch froze, minus what the store holds. One launch
+at a time holds the sweep's folder. A first signal drains to the next commits, a second one stops at once; either way,
+and after kill -9 too, the next launch goes on from the last commits and ends with the same bits.
+"""
+
+import shlex
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.costs import FormulaCost
+from orchestrator.errors import EXIT_CONFLICT, EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, UserError
+from orchestrator.expand import expand
+from orchestrator.machine import find_slots, slots_of
+from orchestrator.packing import Slots
+from orchestrator.plan import (
+    Plan,
+    PlannedPack,
+    format_duration,
+    make_plan,
+    normalized_spec,
+    resolved_spec,
+    spec_changes,
+    spec_digest,
+    summarize,
+)
+from orchestrator.progress import QuietConsole, follow, last_line
+from orchestrator.signals import StopNow, StopRequest, drain_on_signals
+from orchestrator.spec import LoadedSpec, load_spec
+from orchestrator.spec_model import SweepSpec, parse_filter
+from results.store import SweepStore, plan_identity
+from trainers.expressions import Expression, ExpressionError
+
+POLL_S = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchResult:
+    """How a launch ended."""
+
+    folder: Path
+    exit_code: int
+    """0; 1 if packs failed; 128 + n after signal n."""
+    runs: int
+    runs_ended: int
+    phases: Mapping[str, int]
+    """Labelled runs by phase."""
+    failed_packs: Mapping[str, str]
+    """pack_id -> last line of its traceback."""
+    paths: Sequence[Path] = ()
+    """Tables and figures."""
+
+
+def launch(
+    spec: str | Path | SweepSpec,
+    *,
+    out: str | Path | None = None,
+    address: str | None = None,
+    local: bool = False,
+    overrides: Mapping[str, str] | None = None,
+    only: str | None = None,
+    max_hours: float | None = None,
+    console: Console | None = None,
+) -> LaunchResult:
+    """Train what a sweep's folder lacks, label and draw all that it has.
+
+    Args:
+        spec: a path, the name of a shipped spec, or a SweepSpec.
+        out: the sweep's folder; by default sweeps/<name> in the current one.
+        address: of a Ray cluster; by default a local Ray is started and stopped.
+        local: train in this process, without Ray.
+        overrides: hyperparameters by name, as `--set` gives them.
+        only: a filter over hyperparameters. The plan is made of all runs; only packs that hold a matching run are
+            trained (whole: what shares a pack is trained together).
+        max_hours: drain after this time, as after a first Ctrl-C, but with exit code 0.
+
+    Raises:
+        UserError: something that the user can mend, with an exit code.
+        StoreError: the folder cannot be used: foreign, locked, damaged.
+    """
+    if local and address:
+        raise UserError("--local and --address exclude each other", exit_code=EXIT_USAGE)
+    console = console or QuietConsole()
+    loaded = load_spec(spec, overrides or {}) if not isinstance(spec, SweepSpec) else _as_loaded(spec)
+    store = SweepStore(Path(out or Path("sweeps") / loaded.spec.name).absolute())
+    selected = _parse_only(only)
+    if store.exists():
+        plan = _stored_plan(store, loaded)
+        if not _unfinished(store, plan, selected) and _is_labelled(store, plan):
+            return _report(store, plan, console, EXIT_OK, "nothing to do: all that was asked for is here")
+    return _Launch(store, console, max_hours).run(loaded, selected, address, local)
+
+
+class _Launch:
+    """One launch, while it holds the sweep's folder."""
+
+    def __init__(self, store: SweepStore, console: Console, max_hours: float | None) -> None:
+        self.store, self.console, self.max_hours = store, console, max_hours
+
+    def run(self, loaded: LoadedSpec, selected: Expression | None, address: str | None, local: bool) -> LaunchResult:
+        with self.store.lock(), drain_on_signals(self._say_draining) as request:
+            try:
+                plan = self._train(loaded, selected, address, local, request)
+                self._write_tables(plan)
+            except StopNow:
+                self.console.print("stopped at once; what was committed is safe", style="bold")
+                return _stopped(self.store, request)
+            finally:
+                self.store.clear_stop()
+            return self._end(plan, selected, request)
+
+    def _say_draining(self, number: signal.Signals) -> None:
+        self.store.request_stop()
+        self.console.print(
+            f"{number.name}: stopping at the next commit of each pack; once more to stop at once", style="bold"
+        )
+
+    def _train(
+        self, loaded: LoadedSpec, selected: Expression | None, address: str | None, local: bool, request: StopRequest
+    ) -> Plan:
+        """Train what is unfinished, on a Ray that lives as long as that takes. Returns the plan."""
+        with ExitStack() as stack:
+            if address:
+                from orchestrator import tune
+
+                lent = stack.enter_context(tune.cluster(address))
+                slots = slots_of(loaded.spec.resources, cpus=lent.cpus, gpus=lent.gpus)
+            else:
+                slots = find_slots(loaded.spec.resources)
+            plan = _stored_plan(self.store, loaded) if self.store.exists() else self._create(loaded, slots)
+            packs = _unfinished(self.store, plan, selected)
+            if not packs:
+                return plan
+            if not request:
+                self.store.clear_stop()  # of an earlier launch
+            attempt = self.store.begin_attempt()
+            self._announce(plan, packs, attempt)
+            stack.enter_context(self._time_limit())
+            if local:
+                self._train_here(plan, packs, attempt)
+            else:
+                self._train_on_ray(plan, packs, attempt, stack, is_connected=address is not None)
+            return plan
+
+    def _create(self, loaded: LoadedSpec, slots: Slots) -> Plan:
+        plan = make_plan(loaded, slots, FormulaCost(device=slots.device))
+        record = plan.to_json()
+        record["plan_id"] = plan_identity(record)
+        SweepStore.create(self.store.root, spec_text=loaded.text, plan=record)
+        return plan
+
+    def _announce(self, plan: Plan, packs: Sequence[PlannedPack], attempt: int) -> None:
+        total = summarize(plan)
+        runs, n_packs = sum(pack.n_runs for pack in packs), len(packs)
+        what = f"{plan.name}: {runs:,} runs in {n_packs:,} packs" + (" are left" if attempt > 1 else "")
+        about = f"about {format_duration(total.estimated_s)} for the whole sweep ({total.calibration})"
+        self.console.print(Text(f"{what}, {total.slots} side by side on {total.device}; {about}"), soft_wrap=True)
+
+    @contextmanager
+    def _time_limit(self) -> Iterator[None]:
+        """Ask for a drain when the time is over."""
+        if self.max_hours is None:
+            yield
+            return
+        timer = threading.Timer(self.max_hours * 3600, self.store.request_stop)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _train_here(self, plan: Plan, packs: Sequence[PlannedPack], attempt: int) -> None:
+        from orchestrator.local import train_here
+
+        with follow(self.store, plan, self.console):
+            ids = [pack.pack_id for pack in packs]
+            train_here(self.store.root, ids, attempt, should_stop=self.store.stop_requested)
+
+    def _train_on_ray(
+        self, plan: Plan, packs: Sequence[PlannedPack], attempt: int, stack: ExitStack, *, is_connected: bool
+    ) -> None:
+        from orchestrator import tune
+
+        if not is_connected:
+            stack.enter_context(tune.cluster(None))
+        training = tune.start_training(
+            self.store.root,
+            [pack.pack_id for pack in packs],
+            attempt,
+            cpus_per_pack=plan.slots["cpus_per_pack"],
+            gpus_per_pack=plan.slots["gpus_per_pack"],
+        )
+        with follow(self.store, plan, self.console):
+            while not training.wait(POLL_S):
+                pass
+        if not self.store.stop_requested():
+            self._record_deaths(packs, attempt, training.errors)
+
+    def _record_deaths(self, packs: Sequence[PlannedPack], attempt: int, errors: Sequence[str]) -> None:
+        """A worker that died could not say why; what Ray knows of it goes to the pack's folder."""
+        for pack in packs:
+            stored = self.store.pack(pack.pack_id)
+            if not stored.is_done() and stored.failure() is None:
+                text = "\n".join(dict.fromkeys(errors)) or "its worker died"
+                stored.write_failure(f"pack {pack.pack_id}\n{text}", attempt)
+
+    def _write_tables(self, plan: Plan) -> None:
+        from orchestrator.tables import write_tables
+
+        write_tables(self.store, plan)
+
+    def _end(self, plan: Plan, selected: Expression | None, request: StopRequest) -> LaunchResult:
+        unfinished = _unfinished(self.store, plan, selected)
+        failed = any(self.store.pack(pack.pack_id).failure() is not None for pack in unfinished)
+        if request.exit_code is not None:
+            return _report(self.store, plan, self.console, request.exit_code, "stopped as asked")
+        return _report(self.store, plan, self.console, EXIT_RUNS_FAILED if failed else EXIT_OK)
+
+
+def _as_loaded(spec: SweepSpec) -> LoadedSpec:
+    import yaml
+
+    text = yaml.safe_dump(resolved_spec(spec), sort_keys=False)
+    return LoadedSpec(spec=spec, text=text, path=Path(spec.name), table=expand(spec))
+
+
+def _stored_plan(store: SweepStore, loaded: LoadedSpec) -> Plan:
+    """The frozen plan, if it is of this spec.
+
+    Raises:
+        UserError: the folder belongs to another spec.
+    """
+    plan = Plan.from_json(store.read_plan())
+    resolved = resolved_spec(loaded.spec)
+    if plan.spec_sha256 != spec_digest(resolved):
+        changes = spec_changes(normalized_spec(plan.spec), normalized_spec(resolved))
+        raise UserError(
+            f"{store.root} was launched with another spec:\n" + "\n".join(f"  {change}" for change in changes),
+            exit_code=EXIT_CONFLICT,
+            hint="Nothing was changed. Undo the edit, or launch the new spec into another folder with --out DIR.",
+        )
+    return plan
+
+
+def _parse_only(only: str | None) -> Expression | None:
+    try:
+        return None if only is None else parse_filter(only)
+    except ExpressionError as error:
+        raise UserError(f"--only {only}: {error}", exit_code=EXIT_USAGE) from error
+
+
+def _unfinished(store: SweepStore, plan: Plan, selected: Expression | None) -> list[PlannedPack]:
+    """Packs that are not done and hold a run that the filter selects."""
+    wanted = (pack for pack in plan.packs if not store.pack(pack.pack_id).is_done())
+    return [pack for pack in wanted if selected is None or pack.table().select(selected).any()]
+
+
+def _is_labelled(store: SweepStore, plan: Plan) -> bool:
+    """Whether the labels, which are written last, are those of all runs that ended."""
+    from orchestrator.tables import count_labels
+
+    ended = sum(len(store.pack(pack.pack_id).outcomes()) for pack in plan.packs)
+    return count_labels(store) == ended
+
+
+def _failures(store: SweepStore, plan: Plan) -> dict[str, str]:
+    found = {pack.pack_id: store.pack(pack.pack_id).failure() for pack in plan.packs}
+    return {pack_id: last_line(failure.text) for pack_id, failure in found.items() if failure is not None}
+
+
+def _stopped(store: SweepStore, request: StopRequest) -> LaunchResult:
+    """The result of a launch that was stopped at once: it leaves the tables to the next one."""
+    code = request.exit_code
+    assert code is not None
+    return LaunchResult(folder=store.root, exit_code=code, runs=0, runs_ended=0, phases={}, failed_packs={})
+
+
+def _report(store: SweepStore, plan: Plan, console: Console, exit_code: int, note: str = "") -> LaunchResult:
+    """Print what is known now and what to do next."""
+    from orchestrator.tables import output_paths, phase_counts
+
+    phases = phase_counts(store)
+    result = LaunchResult(
+        folder=store.root,
+        exit_code=exit_code,
+        runs=plan.n_runs,
+        runs_ended=sum(len(store.pack(pack.pack_id).outcomes()) for pack in plan.packs),
+        phases=phases,
+        failed_packs=_failures(store, plan),
+        paths=output_paths(store),
+    )
+    if note:
+        console.print(Text(note))
+    if phases:
+        console.print(_phase_table(phases, plan, result.runs_ended))
+    for pack_id, error in result.failed_packs.items():
+        console.print(Text(f"pack {pack_id} failed: {error}"), style="red", soft_wrap=True)
+    for path in result.paths:
+        console.print(Text(f"wrote {_shown(path)}"), soft_wrap=True)
+    for line in _next_steps(result):
+        console.print(Text(line), soft_wrap=True)
+    return result
+
+
+def _phase_table(phases: Mapping[str, int], plan: Plan, ended: int) -> Table:
+    table = Table(title=f"{plan.name}: {ended:,} of {plan.n_runs:,} runs", title_justify="left")
+    table.add_column("phase")
+    table.add_column("runs", justify="right")
+    table.add_column("share", justify="right")
+    total = sum(phases.values())
+    for phase, count in phases.items():
+        table.add_row(phase, f"{count:,}", f"{count / total:.1%}")
+    return table
+
+
+def _shown(path: Path) -> Path:
+    """As the user would type it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _next_steps(result: LaunchResult) -> list[str]:
+    folder = shlex.quote(str(_shown(result.folder)))
+    if result.failed_packs:
+        return [f"next: `grokctl status {folder}` says what failed; launch again to retry"]
+    if result.runs_ended < result.runs:
+        return ["next: launch again to go on"]
+    return [f'next: grokctl query {folder} "SELECT phase, count(*) FROM labels GROUP BY phase"']

@@ -1,0 +1,23 @@
+"""Train packs in this process, one after the other. No Ray: the same store, the same bits, and pdb works."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from orchestrator.worker import run_pack
+
+logger = logging.getLogger(__name__)
+
+
+def train_here(root: Path, pack_ids: Sequence[str], attempt: int, *, should_stop: Callable[[], bool]) -> None:
+    """Train each pack until it is done or a stop is asked for.
+
+    A pack that fails has recorded why in its folder; the next ones are trained all the same.
+    """
+    for pack_id in pack_ids:
+        if should_stop():
+            return
+        try:
+            run_pack(root, pack_id, attempt, should_stop=should_stop)
+        except Exception as error:
+            logger.debug("pack %s failed: %s", pack_id, error)

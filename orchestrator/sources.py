@@ -1,0 +1,27 @@
+"""Which code runs: a content hash of our three packages as they were imported.
+
+Ray's workers find packages by a path of their own. A worker that imported somebody else's `trainers`, or another
+version of ours, would train something other than what was planned; comparing hashes turns that into an error.
+"""
+
+import hashlib
+import importlib
+from pathlib import Path
+
+PACKAGES = ("trainers", "results", "orchestrator")
+
+
+def package_folders() -> list[Path]:
+    """The folders that the packages were imported from."""
+    modules = (importlib.import_module(name) for name in PACKAGES)
+    return [Path(str(module.__file__)).resolve().parent for module in modules]
+
+
+def sources_digest() -> str:
+    """sha256 over the names and bytes of all Python files of the packages."""
+    digest = hashlib.sha256()
+    for folder in package_folders():
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(f"{folder.name}/{path.relative_to(folder).as_posix()}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

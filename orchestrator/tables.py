@@ -1,0 +1,95 @@
+"""What a launch leaves behind when the training is over: tables of runs and labels, and the phase diagram.
+
+All of it is made from the store, finished or not, so a sweep that was interrupted has a diagram of what it knows.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orchestrator.columns import config_columns
+from orchestrator.plan import Plan, PlannedPack
+from results.classify import PHASE_ORDER, ClassifierSettings, label_runs
+from results.schema import config_table
+from results.store import SweepStore
+from results.sweep import Sweep
+
+DIAGRAMS = ("phase_diagram.png", "phase_diagram.svg")
+
+
+def write_tables(store: SweepStore, plan: Plan) -> None:
+    """Write runs.parquet, and if runs have ended the diagram and labels.parquet, the last of all."""
+    store.write_runs(pa.concat_tables([_runs_of(store, pack, plan) for pack in plan.packs]))
+    sweep = Sweep(store)
+    traces = sweep.traces(include_running=False)
+    runs = sweep.runs()
+    ended = runs[runs["run_id"].isin(traces["run_id"].unique())]
+    labels = label_runs(traces, ended, ClassifierSettings.from_mapping(plan.classifier))
+    if len(labels):
+        _draw(store, plan, labels)
+    store.write_labels(labels)
+
+
+def output_paths(store: SweepStore) -> list[Path]:
+    """What there is for the user to open."""
+    tables = [store.root / name for name in ("traces", "runs.parquet", "labels.parquet")]
+    figures = sorted((store.root / "figures").glob("*"))
+    return [path for path in (*tables, *figures) if path.exists()]
+
+
+def phase_counts(store: SweepStore) -> dict[str, int]:
+    """Labelled runs by phase, in the order in which the phases are explained."""
+    found = Sweep(store).labels()["phase"].value_counts().to_dict()
+    return {phase: int(found[phase]) for phase in PHASE_ORDER if phase in found}
+
+
+def count_labels(store: SweepStore) -> int | None:
+    """Labelled runs; None if no labels were written."""
+    path = store.root / "labels.parquet"
+    return pq.read_metadata(path).num_rows if path.exists() else None
+
+
+def _runs_of(store: SweepStore, pack: PlannedPack, plan: Plan) -> pa.Table:
+    """The pack's rows of runs.parquet: null where a run has not ended."""
+    stored = store.pack(pack.pack_id)
+    ends = {run.run_id: run for run in stored.outcomes()}
+    missing = "failed" if stored.failure() is not None and not stored.is_done() else None
+    columns = config_columns(pack.configs(), plan.columns)
+    table = config_table(plan.columns, fixed={}, varying={"run_id": pack.run_ids, **columns})
+    runs = [ends.get(run_id) for run_id in pack.run_ids]
+    ended: dict[str, pa.Array] = {
+        "pack_id": pa.array([pack.pack_id] * pack.n_runs),
+        "outcome": pa.array([run.outcome if run else missing for run in runs], pa.string()),
+        "stopped_at": pa.array([run.stopped_at if run else None for run in runs], pa.int64()),
+        "wall_s": pa.array([run.wall_s if run else None for run in runs], pa.float64()),
+    }
+    for name, values in ended.items():
+        table = table.append_column(name, values)
+    return table
+
+
+def diagram_axes(plan: Plan) -> Mapping[str, Any] | None:
+    """The axes that the spec names, else the two with most values (the longer across); None with fewer than two."""
+    if plan.diagram:
+        return plan.diagram
+    lengths = {name: len(axis["values"]) for name, axis in plan.axes.items() if name != "seed"}
+    longest = sorted((name for name in lengths if lengths[name] > 1), key=lambda name: -lengths[name])
+    return {"x": longest[0], "y": longest[1], "facet": None} if len(longest) > 1 else None
+
+
+def _draw(store: SweepStore, plan: Plan, labels: pd.DataFrame) -> None:
+    """The phase diagram, if the sweep has two axes."""
+    axes = diagram_axes(plan)
+    if axes is None:
+        return
+    from results.diagram import phase_diagram
+    from results.style import save
+
+    scales = {name: axis["scale"] for name, axis in plan.axes.items()}
+    figure = phase_diagram(labels, x=axes["x"], y=axes["y"], facet=axes["facet"], scales=scales, title=plan.name)
+    for name in DIAGRAMS:
+        save(figure, store.figure_path(name))

@@ -1,0 +1,252 @@
+"""Ray Tune as a scheduler of packs, and nothing else. The only module that knows Ray.
+
+One trial trains one pack, first come first served. Tune is told the ids of the unfinished packs; what they are lies in
+the plan, what they did lies in the store, and neither is ever read through Tune. Its own state goes to a folder that is
+thrown away, and `Tuner.restore` is not used: launching again builds a new Tuner over what the store lacks.
+"""
+
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import EXIT_ENVIRONMENT, EXIT_PERMISSION, EXIT_UNAVAILABLE, UserError
+from orchestrator.machine import cpu_count, visible_gpus
+from orchestrator.sources import package_folders, sources_digest
+
+CRASHES_ALLOWED = 2
+"""Times that a pack is tried again after its process or node died. An exception is never tried again within a launch:
+the worker has recorded it, and the same plan would raise it again."""
+OBJECT_STORE_BYTES = 100 * 2**20
+"""Packs exchange nothing through Ray's object store; by default it would take 30 % of the memory."""
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """What the connected Ray has in all."""
+
+    cpus: int
+    gpus: int
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[Cluster]:
+    """Within the block Ray is connected: to `address`, or to a new local Ray that ends with the block.
+
+    Raises:
+        UserError: no cluster answers at the address, or the token is missing or wrong.
+    """
+    # Unix sockets lie in this folder and their paths are limited to 107 characters, so it cannot follow TMPDIR.
+    scratch = Path(tempfile.mkdtemp(prefix="grokctl-", dir="/tmp"))
+    before, here = dict(os.environ), Path.cwd()
+    os.environ.update(QUIET)
+    try:
+        # Ray puts the driver's current folder first on the workers' path: a trainers.py in it would shadow ours.
+        os.chdir(scratch)
+        _set_authentication(address)
+        _connect(address, scratch)
+        os.chdir(here)
+        import ray
+
+        resources = ray.cluster_resources()
+        yield Cluster(cpus=int(resources.get("CPU", 0)), gpus=int(resources.get("GPU", 0)))
+    finally:
+        os.chdir(here)
+        with suppress(ImportError):
+            import ray
+
+            ray.shutdown()
+        os.environ.clear()
+        os.environ.update(before)
+        _reread_authentication()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _connect(address: str | None, scratch: Path) -> None:
+    import ray
+
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+    if address is None:
+        _lead_workers_to_our_packages()
+        ray.init(
+            address="local",
+            num_cpus=cpu_count(),
+            num_gpus=visible_gpus(),
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _temp_dir=str(scratch),
+            **quiet,
+        )
+        return
+    try:
+        packages = [str(folder) for folder in package_folders()]
+        ray.init(address=address, runtime_env={"py_modules": packages, "env_vars": QUIET}, **quiet)
+    except ray.exceptions.AuthenticationError as error:
+        raise UserError(
+            f"the Ray cluster at {address} refuses the token: {_first_line(error)}",
+            exit_code=EXIT_PERMISSION,
+            hint="Set RAY_AUTH_TOKEN to the cluster's token (`ray get-auth-token` on its head prints it).",
+        ) from error
+    except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"no Ray cluster answers at {address}: {_first_line(error)}",
+            exit_code=EXIT_UNAVAILABLE,
+            hint="`ray status --address HOST:6379` shows whether it is up; without --address a local Ray is started.",
+        ) from error
+
+
+def _lead_workers_to_our_packages() -> None:
+    """Workers of a local Ray inherit this environment and find our packages where this process found them."""
+    roots = dict.fromkeys(str(folder.parent) for folder in package_folders())
+    old = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([*roots, *([old] if old else [])])
+
+
+def _set_authentication(address: str | None) -> None:
+    """A local Ray gets a token of its own, in the environment only: other users of the machine cannot connect, and
+    nothing is written to the home folder. A cluster is met with a token where there is one."""
+    if address is None:
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+    else:
+        os.environ.setdefault("RAY_AUTH_MODE", "token" if _has_token() else "disabled")
+    _reread_authentication()
+
+
+def _reread_authentication() -> None:
+    """Ray reads mode and token from the environment once, when it is imported."""
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _has_token() -> bool:
+    named = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return named or (Path.home() / ".ray" / "auth_token").exists()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@dataclass(kw_only=True)
+class Training:
+    """A Tuner at work in a thread of its own, so that the main thread can show progress and take signals."""
+
+    thread: threading.Thread
+    errors: list[str]
+    """What Tune says of trials whose worker could not say it itself."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait that long at most; whether all packs have ended."""
+        self.thread.join(seconds)
+        return not self.thread.is_alive()
+
+
+def start_training(
+    root: Path, pack_ids: Sequence[str], attempt: int, *, cpus_per_pack: int, gpus_per_pack: float
+) -> Training:
+    """Train packs on the connected Ray, in their order. Returns at once."""
+    training = Training(thread=threading.Thread(target=lambda: fit(), name="tune", daemon=True), errors=[])
+    fit = _fit_in(training, root, pack_ids, attempt, {"cpu": cpus_per_pack, "gpu": gpus_per_pack})
+    training.thread.start()
+    return training
+
+
+def _fit_in(
+    training: Training, root: Path, pack_ids: Sequence[str], attempt: int, per_pack: dict[str, float]
+) -> Callable[[], None]:
+    from ray import tune
+
+    storage = tempfile.mkdtemp(prefix="grokctl-tune-")
+    # reuse_actors and one step per trial: what a pack costs beyond its training is 0.2 s.
+    tuner = tune.Tuner(
+        tune.with_resources(_trainable(), per_pack),
+        param_space={
+            "pack_id": tune.grid_search(list(pack_ids)),
+            "root": str(root),
+            "attempt": attempt,
+            "sources": sources_digest(),
+        },
+        tune_config=tune.TuneConfig(reuse_actors=True),
+        run_config=tune.RunConfig(
+            name="packs",
+            storage_path=storage,
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=CRASHES_ALLOWED),
+        ),
+    )
+
+    def fit() -> None:
+        try:
+            training.errors += [_first_line(error) for error in tuner.fit().errors]
+        except Exception as error:
+            training.errors.append(f"{type(error).__name__}: {_first_line(error)}")
+        finally:
+            shutil.rmtree(storage, ignore_errors=True)
+
+    return fit
+
+
+def _trainable() -> Any:
+    from ray import tune
+
+    class TrainPack(tune.Trainable):  # type: ignore[misc]
+        """One step is a whole pack."""
+
+        def setup(self, config: dict[str, Any]) -> None:
+            require_same_sources(config["sources"])
+
+        def step(self) -> dict[str, Any]:
+            return {"end": train_in_worker(**{k: self.config[k] for k in ("root", "pack_id", "attempt")}), "done": True}
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            return True
+
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            """Checkpoints are the store's."""
+
+        def load_checkpoint(self, checkpoint: Any) -> None:
+            """A pack goes on from the store."""
+
+    return TrainPack
+
+
+def require_same_sources(digest: str) -> None:
+    """Raises UserError unless this process imported the code that the driver has."""
+    found = sources_digest()
+    if found != digest:
+        folders = ", ".join(map(str, package_folders()))
+        raise UserError(
+            f"this worker imported other code than the driver ({found}, not {digest}) from {folders}",
+            exit_code=EXIT_ENVIRONMENT,
+        )
+
+
+def train_in_worker(root: str, pack_id: str, attempt: int) -> str:
+    """run_pack for Tune: a recorded failure is an end of the trial, so that only dead processes are tried again."""
+    from orchestrator.worker import run_pack
+    from results.store import SweepStore
+
+    store = SweepStore(Path(root))
+    if store.stop_requested():
+        return "drained"
+    try:
+        return run_pack(store.root, pack_id, attempt, should_stop=store.stop_requested)
+    except Exception:
+        if store.pack(pack_id).failure() is None:
+            raise
+        return "failed"
