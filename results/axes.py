@@ -1,8 +1,9 @@
 """Where the values of an axis lie on paper.
 
-Every value owns an interval in drawing coordinates: the value itself on a linear axis, its log10 on a log axis, its rank on
-a categorical one. Intervals end half way between neighbours (the geometric mean on a log axis), so irregular spacings are
-drawn as they are. What has no place on the scale stands apart, behind a gap: 0 on a log axis to the left, null to the right.
+Every value owns an interval in drawing coordinates: the value itself on a linear axis, its log10 on a log axis, its
+rank on a categorical one. Intervals end half way between neighbours (the geometric mean on a log axis), so
+irregular spacings are drawn as they are. What has no place on the scale stands apart, behind a gap: 0 on a log axis
+to the left, null to the right.
 """
 
 import math
@@ -43,7 +44,8 @@ class AxisLayout:
 
 
 def check_column(frame: pd.DataFrame, name: str, axes: Sequence[str] = ()) -> None:
-    """ValueError with the nearest names, and with the `axes` of the sweep if they are known, if `frame` lacks `name`."""
+    """ValueError with the nearest names, and with the `axes` of the sweep if they are known, if `frame` lacks
+    `name`."""
     if name in frame.columns:
         return
     names = [str(column) for column in frame.columns]
@@ -78,8 +80,8 @@ def _plain(value: Any) -> Any:
 
 
 def scale_of(name: str, values: Sequence[Any], scales: Mapping[str, str]) -> str:
-    """The scale the sweep states; otherwise what the values suggest: words are categories, values that lie more evenly by
-    ratio than by difference are log."""
+    """The scale the sweep states; otherwise what the values suggest: words are categories, values that lie more
+    evenly by ratio than by difference are log."""
     stated = scales.get(name)
     if stated is not None:
         if stated not in SCALES:
@@ -148,7 +150,7 @@ def coordinates(values: Sequence[Any], scale: str) -> Floats:
 def cell_edges(places: Floats) -> Floats:
     """Edges of the cells around sorted `places`: midpoints, and at both ends as far out as the neighbour is near."""
     if len(places) == 1:
-        return places[0] + np.array([-0.5, 0.5])
+        return np.array([places[0] - 0.5, places[0] + 0.5])
     middles = (places[1:] + places[:-1]) / 2
     return np.concatenate([[2 * places[0] - middles[0]], middles, [2 * places[-1] - middles[-1]]])
 
@@ -193,7 +195,8 @@ def _is_on_scale(value: Any, scale: str) -> bool:
 
 
 def _round_ticks(layout: AxisLayout) -> tuple[Floats, list[str]]:
-    """Powers of ten on a log axis (with their 2 and 5 fold if it spans less than two), round numbers on a linear one."""
+    """Powers of ten on a log axis (with their 2 and 5 fold if it spans less than two), round numbers on a linear
+    one."""
     numbers = [value for value in layout.values if _is_on_scale(value, layout.scale)]
     first, last = min(numbers, default=1), max(numbers, default=1)
     if layout.scale == "linear":

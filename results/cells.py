@@ -15,8 +15,8 @@ SEED_COLUMNS = ("seed", "data_seed", "init_seed")
 
 
 def diagram_table(labels: pd.DataFrame, x: str, y: str | None = None, facet: str | None = None) -> pd.DataFrame:
-    """One row per cell that holds runs: the axes, `phase` (the majority), `agreement` (its share), `n` (runs) and `tied`
-    (other phases with as many runs, comma separated, else "").
+    """One row per cell that holds runs: the axes, `phase` (the majority), `agreement` (its share), `n` (runs) and
+    `tied` (other phases with as many runs, comma separated, else "").
 
     Rows are sorted by facet, y, x; a null value of an axis is None and comes last. Any column of `labels` will do as an
     axis. ValueError for a name that is no column, and for phases that are not in PHASE_ORDER.
@@ -28,7 +28,8 @@ def diagram_table(labels: pd.DataFrame, x: str, y: str | None = None, facet: str
         check_column(labels, name)
     codes, keys = zip(*(distinct(labels[name]) for name in axes), strict=True)
     shape = tuple(len(key) for key in keys)
-    counts = _phase_counts(labels["phase"], np.ravel_multi_index(codes, shape), math.prod(shape))
+    cells = np.asarray(np.ravel_multi_index(codes, shape), dtype=np.intp)
+    counts = _phase_counts(labels["phase"], cells, math.prod(shape))
     held = np.flatnonzero(counts.sum(axis=1))
     places = np.unravel_index(held, shape)
     columns = {name: _objects(key, place) for name, key, place in zip(axes, keys, places, strict=True)}

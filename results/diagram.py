@@ -1,15 +1,16 @@
 """The phase diagram: which phase the runs of each cell show, over any two axes of a sweep.
 
-A cell is coloured by the phase of most of its runs. How far they agree is the filled share of the cell's area: a cell whose
-seeds all agree is full, one where 6 of 11 do is filled to 6/11 over a pale ground. A tie goes to the phase that comes first
-in the documented order, and the corner of the cell shows the other one. Cells without a run stay blank; `undecided` is
-hatched grey. The budget stands on every diagram, because a shorter one changes labels.
+A cell is coloured by the phase of most of its runs. How far they agree is the filled share of the cell's area: a
+cell whose seeds all agree is full, one where 6 of 11 do is filled to 6/11 over a pale ground. A tie goes to the
+phase that comes first in the documented order, and the corner of the cell shows the other one. Cells without a run
+stay blank; `undecided` is hatched grey. The budget stands on every diagram, because a shorter one changes labels.
 
-All lengths are inches, laid out by hand: which tick labels fit depends on the size of the panel, and a layout engine knows
-that size only after the labels are there.
+All lengths are inches, laid out by hand: which tick labels fit depends on the size of the panel, and a layout
+engine knows that size only after the labels are there.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,8 +72,9 @@ def phase_diagram(
     """Draw `labels` (a row per run: `phase` and the config columns) as a heat map of phases.
 
     Args:
-        x, y, facet: columns of `labels`; without `y` the diagram is one row, each value of `facet` has a panel of its own.
-        scales: the sweep's axes and how each is spaced: linear, log or category. An axis that is missing here gets
+        x, y, facet: columns of `labels`; without `y` the diagram is one row, each value of `facet` has a panel of
+        its own. scales: the sweep's axes and how each is spaced: linear, log or category. An axis that is missing
+        here gets
             the scale its values suggest. Axes named here but not shown are pooled, and the subtitle says so.
         budget_steps: training steps of every run, written on the picture; by default read from the column `steps`.
         title: usually the name of the sweep.
@@ -96,7 +98,7 @@ def phase_diagram(
     if subtitle is None:
         subtitle = describe(labels, shown, scales, budget_steps)
     with house_style():
-        return _draw(sheet, title, subtitle, labels["phase"].value_counts().to_dict())
+        return _draw(sheet, title, subtitle, Counter(labels["phase"]))
 
 
 def describe(
@@ -206,7 +208,7 @@ def _layout(labels: pd.DataFrame, name: str | None, scales: Mapping[str, str]) -
 
 
 def _draw(sheet: _Sheet, title: str, subtitle: str, runs: Mapping[str, int]) -> Figure:
-    cells = sheet.table["phase"].value_counts().to_dict()
+    cells = Counter(sheet.table["phase"])
     notes = _notes(sheet)
     body_width, body_height = sheet.size
     beside = legend_size(runs, notes, n_columns=1)
@@ -274,7 +276,8 @@ def _draw_cells(axes: Axes, table: pd.DataFrame, sheet: _Sheet) -> None:
 
 
 def _boxes(table: pd.DataFrame, sheet: _Sheet) -> Floats:
-    """(n, 4, 2): the corners of each cell, in drawing coordinates; in a sparse diagram small squares around the points."""
+    """(n, 4, 2): the corners of each cell, in drawing coordinates; in a sparse diagram small squares around the
+    points."""
     xs, ys = _indices(table, sheet.x), _indices(table, sheet.y)
     if sheet.is_sparse:
         x, y = sheet.x.positions[xs], sheet.y.positions[ys]
@@ -299,7 +302,8 @@ def _rectangles(left: Floats, right: Floats, low: Floats, high: Floats) -> Float
 def _shrink(boxes: Floats, factor: Floats) -> Floats:
     """Each box about its centre, its sides times `factor`."""
     centers = boxes.mean(axis=1, keepdims=True)
-    return centers + (boxes - centers) * factor[:, None, None]
+    shrunk: Floats = centers + (boxes - centers) * factor[:, None, None]
+    return shrunk
 
 
 def _corners(boxes: Floats) -> Floats:

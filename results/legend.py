@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -45,8 +46,8 @@ def draw_legend(
     notes: Sequence[Note],
     n_columns: int,
 ) -> None:
-    """Draw at `left`, `top` (inches from the upper left): every phase that any run shows, with the cells where it is the
-    majority and its runs, then the notes."""
+    """Draw at `left`, `top` (inches from the upper left): every phase that any run shows, with the cells where it is
+    the majority and its runs, then the notes."""
     width, height = legend_size(runs, notes, n_columns)
     axes = axes_at(figure, left, top, width, height)
     axes.set_axis_off()
@@ -66,14 +67,14 @@ def draw_legend(
 
 
 def _draw_heading(axes: Axes, x: float) -> None:
-    style = {"size": TEXT_PT - 1, "color": GREY, "va": "center"}
+    style: dict[str, Any] = {"size": TEXT_PT - 1, "color": GREY, "va": "center"}
     axes.text(x + SWATCH + 0.1, LINE / 2, "phase", **style)
     axes.text(x + CELLS_AT, LINE / 2, "cells", ha="right", **style)
     axes.text(x + RUNS_AT, LINE / 2, "runs", ha="right", **style)
 
 
 def _draw_phase(axes: Axes, x: float, y: float, phase: str, n_cells: int, n_runs: int) -> None:
-    box = {"xy": (x, y - SWATCH / 2), "width": SWATCH, "height": SWATCH}
+    box: dict[str, Any] = {"xy": (x, y - SWATCH / 2), "width": SWATCH, "height": SWATCH}
     axes.add_patch(Rectangle(**box, facecolor=PHASE_COLORS[phase], edgecolor="none"))
     if phase in PHASE_HATCHES:
         axes.add_patch(Rectangle(**box, fill=False, edgecolor=FAINT, linewidth=0, hatch=PHASE_HATCHES[phase]))

@@ -73,7 +73,9 @@ def header_lines(text: str, points: float, width_in: float) -> list[str]:
 
 def header_height(title: str, subtitle: str, width_in: float) -> float:
     """Inches that `draw_header` needs."""
-    points = sum(size * len(header_lines(text, size, width_in)) for text, size in ((title, TITLE_PT), (subtitle, TEXT_PT)))
+    points = sum(
+        size * len(header_lines(text, size, width_in)) for text, size in ((title, TITLE_PT), (subtitle, TEXT_PT))
+    )
     return points * LINE_IN + MARGIN_IN + 0.05
 
 
@@ -119,14 +121,15 @@ def _is_slanted(layout: AxisLayout, length_in: float) -> bool:
 
 
 def draw_ticks(axes: Axes, layout: AxisLayout, which: Literal["x", "y"], length_in: float, *, labelled: bool) -> None:
-    """A small mark at every value unless they are many, and where `labelled` the labels that fit and the name of the axis."""
+    """A small mark at every value unless they are many, and where `labelled` the labels that fit and the name of
+    the axis."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     slanted = which == "x" and _is_slanted(layout, length_in)
     size = TEXT_PT * CHARACTER_IN if which == "x" and not slanted else TEXT_PT * 1.15 / 72
     positions, texts = ticks(layout, length_in, size_in=size, per_character=which == "x" and not slanted)
-    axis.set_major_locator(FixedLocator(positions))
+    axis.set_major_locator(FixedLocator(list(positions)))
     axis.set_major_formatter(FixedFormatter(texts if labelled else [""] * len(texts)))
-    axis.set_minor_locator(FixedLocator(layout.positions if len(layout.positions) <= MOST_MARKS else []))
+    axis.set_minor_locator(FixedLocator(list(layout.positions) if len(layout.positions) <= MOST_MARKS else []))
     axis.set_minor_formatter(NullFormatter())
     axis.set_tick_params(which="major", length=4 if layout.name else 0, pad=2)
     axis.set_tick_params(which="minor", length=2 if layout.name else 0)
