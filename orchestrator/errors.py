@@ -1,7 +1,7 @@
 """Errors that are the user's business: one message, an exit code, and where possible the next step.
 
-Everything that grokctl refuses deliberately is a UserError. The command line prints it without a traceback and exits with
-its code; from Python it is an ordinary exception. Whatever else escapes is our bug (exit code 70, with a traceback).
+Everything that grokctl refuses deliberately is a UserError. The command line prints it without a traceback and exits
+with its code; from Python it is an ordinary exception. Whatever else escapes is our bug (exit code 70, traceback).
 """
 
 from collections.abc import Sequence
@@ -39,6 +39,34 @@ class UserError(Exception):
         """The next step, one sentence; printed below the message."""
         if exit_code is not None:
             self.exit_code = exit_code
+
+
+KeyPath = tuple[str | int, ...]
+"""Where a value lies in a document: ("grid", "width", 3)."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Line and column, from 0."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with a spec, before it is known where in the file it stands."""
+
+    path: KeyPath
+    message: str
+    at_key: bool = False
+    """Point to the key, not to its value."""
+    offset: int = 0
+    """Column inside the value's text, for expressions."""
+    position: Position | None = None
+    """Where it stands, if the path does not say it."""
+    where: str = ""
+    """The option on the command line that it came from."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,149 @@
+"""What the keys of a spec may not say together. Each check reads a few hyperparameters, and is made once for each
+combination of their values that occurs among the runs.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from orchestrator.errors import Fault, KeyPath
+from orchestrator.run_table import TABLE_FIELDS, RunTable
+from orchestrator.spec_model import PLACES, SweepSpec
+from orchestrator.wording import nearest
+from trainers.config import DEFAULTS
+from trainers.tasks import table_size
+
+MAX_SHOWN = 5
+"""Faults that one check reports."""
+
+Combo = Mapping[str, Any]
+Check = Callable[[Combo], Iterator[tuple[str, str]]]
+"""Yields the hyperparameter to blame and the message."""
+
+
+def check(table: RunTable, spec: SweepSpec, broken: Collection[str] = ()) -> list[Fault]:
+    """All faults; checks that read a `broken` hyperparameter, one that is wrong by itself, are left out."""
+    paths = {**PLACES, **spec.axis_paths()}
+    faults = []
+    for names, function in CHECKS.items():
+        if not set(names) & set(broken):
+            combos, _ = table.combinations(names)
+            found = [(paths[n], combo[n], m) for combo in combos for n, m in function(combo)]
+            faults += _shortened([Fault(_at_value(path, value, spec), m) for path, value, m in found])
+    faults += [f for name in _UNREAD if name not in broken for f in _unread(table, name, paths)]
+    return faults + _diagram_faults([*table.axis_names, *broken], spec)
+
+
+def _at_value(path: KeyPath, value: Any, spec: SweepSpec) -> KeyPath:
+    """The entry of an axis that has this value, if it stands there as such."""
+    values = {"grid": spec.grid, "zip": spec.zip}.get(str(path[0]), {}).get(str(path[-1]), ())
+    return (*path, values.index(value)) if value in values else path
+
+
+def _shortened(faults: list[Fault]) -> list[Fault]:
+    if len(faults) <= MAX_SHOWN:
+        return faults
+    last = faults[MAX_SHOWN - 1]
+    rest = len(faults) - MAX_SHOWN
+    return [*faults[: MAX_SHOWN - 1], Fault(last.path, f"{last.message} (and {rest} more like this)")]
+
+
+def _heads(combo: Combo) -> Iterator[tuple[str, str]]:
+    heads, width = combo["heads"], combo["width"]
+    if combo["model"] == "transformer" and width % heads:
+        advice = "choose divisors, or let heads and width move together in `zip`"
+        yield "width", f"{heads} heads do not divide width {width}; {advice}"
+
+
+def _train_size(combo: Combo) -> Iterator[tuple[str, str]]:
+    n_examples = table_size(*(combo[name] for name in TABLE_FIELDS))
+    if combo["train_size"] >= n_examples:
+        what = f"the table of {combo['task']} with {combo['modulus']} symbols ({combo['task_kind']})"
+        count = f"{combo['train_size']:,} is too many"
+        yield "train_size", f"{count}: {what} has {n_examples:,} examples, and one at least is for validation"
+
+
+def _task(combo: Combo) -> Iterator[tuple[str, str]]:
+    if combo["task_kind"] == "toy_addition":
+        if combo["model"] != "toy":
+            yield "model", "toy_addition is learned by the toy; write `model: {kind: toy}`"
+        if combo["task"] != "a + b":
+            yield "task", f"toy_addition is a + b; {combo['task']} needs `kind: modular`"
+    elif combo["loss"] == "mse":
+        yield "loss", f"mse needs `task: {{kind: toy_addition}}`; with {combo['task_kind']} write `loss: cross_entropy`"
+
+
+def _batch_size(combo: Combo) -> Iterator[tuple[str, str]]:
+    size = combo["batch_size"]
+    if size is not None and size > combo["train_size"]:
+        advice = "leave it out for full batches, or say `where: batch_size <= train_size`"
+        yield "batch_size", f"{size:,} is above the train_size of {combo['train_size']:,}; {advice}"
+
+
+def _warmup(combo: Combo) -> Iterator[tuple[str, str]]:
+    if combo["warmup_steps"] > combo["steps"]:
+        yield "warmup_steps", f"{combo['warmup_steps']:,} is above the {combo['steps']:,} steps of a run"
+
+
+def _stop(combo: Combo) -> Iterator[tuple[str, str]]:
+    patience = combo["stop_patience_steps"]
+    if patience and combo["stop_val_accuracy"] is None:
+        yield (
+            "stop_patience_steps",
+            "is patience without a rule; write `stop: {val_accuracy: ..., patience_steps: ...}`",
+        )
+    elif patience >= combo["steps"]:
+        yield "stop_patience_steps", f"{patience:,} is not below the {combo['steps']:,} steps of a run: it never stops"
+
+
+CHECKS: dict[tuple[str, ...], Check] = {
+    ("model", "width", "heads"): _heads,
+    ("train_size", *TABLE_FIELDS): _train_size,
+    ("task_kind", "task", "model", "loss"): _task,
+    ("batch_size", "train_size"): _batch_size,
+    ("warmup_steps", "steps"): _warmup,
+    ("stop_val_accuracy", "stop_patience_steps", "steps"): _stop,
+}
+
+_UNREAD = {
+    "symmetric": ("task_kind", {"random_labels"}),
+    "target_dim": ("loss", {"mse"}),
+    "heads": ("model", {"transformer"}),
+    "mlp_ratio": ("model", {"transformer"}),
+    "embedding_dim": ("model", {"toy"}),
+    "momentum": ("optimizer", {"sgd"}),
+    "beta1": ("optimizer", {"adamw", "adam"}),
+    "beta2": ("optimizer", {"adamw", "adam"}),
+    "eps": ("optimizer", {"adamw", "adam"}),
+}
+"""Hyperparameters that only some kinds read, and which."""
+
+
+def _unread(table: RunTable, name: str, paths: Mapping[str, KeyPath]) -> Iterator[Fault]:
+    """A value that changes nothing is a mistake, not a wish."""
+    selector, readers = _UNREAD[name]
+    kinds = table.coded[selector].values
+    if not readers & set(kinds) and table.coded[name].values != (DEFAULTS[name],):
+        kind = " or ".join(sorted(readers))
+        yield Fault(paths[name], f"nothing reads {name} here: it belongs to {selector} {kind}, this is {kinds[0]}")
+
+
+def _diagram_faults(axes: Sequence[str], spec: SweepSpec) -> list[Fault]:
+    if spec.diagram is None:
+        return []
+    known = list(dict.fromkeys([*axes, "seed"])) + (["train_fraction"] if "train_size" in axes else [])
+    named = {key: name for key, name in spec.diagram.model_dump().items() if name is not None}
+    faults = []
+    for position, (key, name) in enumerate(named.items()):
+        if name not in known:
+            message = f"{name!r} is not an axis of this sweep{_meant(name, known)} Axes: {', '.join(known)}"
+            faults.append(Fault(("diagram", key), message))
+        elif name in list(named.values())[:position]:
+            faults.append(Fault(("diagram", key), f"{name!r} is drawn twice; x, y and facet are different axes"))
+    return faults
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    if name == "betas" and "beta1" in known:
+        return "; draw beta1 or beta2."
+    close = nearest(name, known)
+    return f"; did you mean {close!r}?" if close else "."

@@ -1,0 +1,240 @@
+"""From a spec to the table of its runs.
+
+The grid's first axis is the outermost; then come zip, sample, and the seeds innermost. What follows from several
+hyperparameters together (a fraction of the table as a count, the filter, repeated runs) is settled here, on the
+distinct combinations.
+"""
+
+import math
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.axes import rounded
+from orchestrator.checks import check
+from orchestrator.errors import Fault, KeyPath, Problem, SpecError
+from orchestrator.run_table import TABLE_FIELDS, Coded, RunTable
+from orchestrator.spec_model import MAX_RUNS, PLACES, Sample, SweepSpec
+from trainers.config import DEFAULTS
+from trainers.expressions import ExpressionError
+from trainers.tasks import table_size
+
+__all__ = ["RunTable", "build_table", "expand", "missing_faults", "size_faults"]
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One dimension of the product: an axis, or axes that move together."""
+
+    path: KeyPath
+    fields: dict[str, list[Any]]
+    """Fields of RunConfig, one value a point."""
+
+    @property
+    def n_points(self) -> int:
+        return len(next(iter(self.fields.values())))
+
+
+def expand(spec: SweepSpec) -> RunTable:
+    """All runs of a sweep. Raises SpecError for what its keys may not say together."""
+    faults = size_faults(spec)
+    if not faults:
+        table, faults = build_table(spec)
+    faults = faults or check(table, spec)
+    if faults:
+        problems = [Problem(where=spec.name, path=".".join(map(str, f.path)), message=f.message) for f in faults]
+        raise SpecError(problems)
+    return table
+
+
+def build_table(spec: SweepSpec) -> tuple[RunTable, list[Fault]]:
+    """The table of a spec without size faults, and what is wrong with it."""
+    table = _product(_factors(spec), {**spec.base_values(), "seed": 0}, spec)
+    table, faults = _with_tasks(table)
+    if not faults:
+        table, faults = _with_counts(table)
+    if not faults and spec.where is not None:
+        table, faults = _filtered(table, spec.where)
+    return table, faults or _duplicates(table, spec)
+
+
+def size_faults(spec: SweepSpec) -> list[Fault]:
+    """What keeps a spec from being multiplied out."""
+    factors = _factors(spec)
+    return missing_faults(spec) + _conflicts(factors) + _too_many(factors)
+
+
+def missing_faults(spec: SweepSpec) -> list[Fault]:
+    """What has no default and is no axis either."""
+    missing = [n for n in ("steps", "train_size") if getattr(spec, n) is None and n not in spec.axis_paths()]
+    return [Fault((name,), "is missing; give a number, or make it an axis of grid") for name in missing]
+
+
+def _factors(spec: SweepSpec) -> list[Factor]:
+    factors = [Factor(("grid", name), _fields(name, values, spec)) for name, values in spec.grid.items()]
+    if spec.zip:
+        factors.append(Factor(("zip",), _together(spec.zip, spec)))
+    if spec.sample:
+        factors.append(Factor(("sample",), _together(_draw(spec.sample), spec)))
+    if "seed" not in spec.axis_paths():
+        factors.append(Factor(("seeds",), {"seed": list(spec.seeds)}))
+    return factors
+
+
+def _together(axes: Mapping[str, Sequence[Any]], spec: SweepSpec) -> dict[str, list[Any]]:
+    together: dict[str, list[Any]] = {}
+    for name, values in axes.items():
+        together.update(_fields(name, values, spec))
+    return together
+
+
+def _fields(name: str, values: Sequence[Any], spec: SweepSpec) -> dict[str, list[Any]]:
+    """The fields that an axis sets. `task` and `betas` may set several."""
+    if name == "betas":
+        return {"beta1": [pair[0] for pair in values], "beta2": [pair[1] for pair in values]}
+    if name != "task":
+        return {name: list(values)}
+    points = [value if isinstance(value, Mapping) else {"op": value} for value in values]
+    base = spec.base_values()
+    keys = {field: PLACES[field][1] for field in base if PLACES[field][0] == "task"}
+    used = [field for field, key in keys.items() if field == "task" or any(key in point for point in points)]
+    return {field: [point.get(keys[field], base[field]) for point in points] for field in used}
+
+
+def _draw(sample: Sample) -> dict[str, list[Any]]:
+    """Each axis from a stream of its own name, so that another axis more leaves its values alone."""
+    drawn = {}
+    for name, written in sample.axes.items():
+        [(kind, arguments)] = written.items()
+        shares = np.random.default_rng([sample.seed, zlib.crc32(name.encode())]).random(sample.count).tolist()
+        drawn[name] = [_drawn(kind, arguments, share) for share in shares]
+    return drawn
+
+
+def _drawn(kind: str, arguments: Sequence[Any], share: float) -> Any:
+    """The value at this share of a distribution; counts are whole, both ends included."""
+    if kind == "choice":
+        return arguments[int(share * len(arguments))]
+    low, high = arguments
+    if isinstance(low, int):
+        if kind == "uniform":
+            return low + int(share * (high - low + 1))
+        return min(high, max(low, round(low * (high / low) ** share)))
+    value = low + share * (high - low) if kind == "uniform" else low * (high / low) ** share
+    return min(high, max(low, rounded(value)))
+
+
+def _conflicts(factors: Sequence[Factor]) -> list[Fault]:
+    """Two axes that set the same hyperparameter."""
+    owners: dict[str, KeyPath] = {}
+    faults = []
+    for factor in factors:
+        for name in factor.fields:
+            if name in owners:
+                other = ".".join(map(str, owners[name]))
+                faults.append(Fault(factor.path, f"{name} is set twice, here and by {other}", at_key=True))
+            owners[name] = factor.path
+    return faults
+
+
+def _too_many(factors: Sequence[Factor]) -> list[Fault]:
+    """Counted before anything is multiplied out."""
+    n_runs = math.prod(factor.n_points for factor in factors)
+    if n_runs <= MAX_RUNS:
+        return []
+    sizes = " x ".join(f"{factor.n_points:,} ({factor.path[-1]})" for factor in factors if factor.n_points > 1)
+    message = f"{n_runs:,} runs; a sweep may have {MAX_RUNS:,}. The axes multiply: {sizes}"
+    return [Fault(max(factors, key=lambda factor: factor.n_points).path, message, at_key=True)]
+
+
+def _product(factors: Sequence[Factor], base: Mapping[str, Any], spec: SweepSpec) -> RunTable:
+    n_runs = inner = math.prod(factor.n_points for factor in factors)
+    coded = {name: Coded.constant(value, n_runs) for name, value in base.items()}
+    for factor in factors:
+        inner //= factor.n_points
+        index = np.arange(n_runs) // inner % factor.n_points
+        for name, values in factor.fields.items():
+            coded[name] = Coded.of(values, index)
+    names = [name for factor in factors for name in factor.fields if factor.path != ("seeds",)]
+    return RunTable(n_runs, coded, tuple(names), _log_axes(spec))
+
+
+def _log_axes(spec: SweepSpec) -> frozenset[str]:
+    return frozenset(name for name, how in (spec.sample.axes if spec.sample else {}).items() if "loguniform" in how)
+
+
+def _replaced(table: RunTable, name: str, values: Sequence[Any], index: npt.NDArray[Any]) -> RunTable:
+    return replace(table, coded={**table.coded, name: Coded.of(values, index)})
+
+
+def _with_tasks(table: RunTable) -> tuple[RunTable, list[Fault]]:
+    """Labels without a rule have no operation."""
+    combos, index = table.combinations(("task_kind", "task"))
+    faults = []
+    for combo in combos:
+        is_random, task = combo["task_kind"] == "random_labels", combo["task"]
+        if is_random and task not in (DEFAULTS["task"], "random"):
+            faults.append(Fault(PLACES["task"], f"random_labels has no operation; leave out `op: {task}`"))
+        if not is_random and task == "random":
+            faults.append(Fault(PLACES["task"], "random is not an operation; write `kind: random_labels`"))
+    tasks = ["random" if combo["task_kind"] == "random_labels" else combo["task"] for combo in combos]
+    return _replaced(table, "task", tasks, index), faults
+
+
+def _with_counts(table: RunTable) -> tuple[RunTable, list[Fault]]:
+    """Fractions of the table become counts, at least 1."""
+    tables, _ = table.combinations(TABLE_FIELDS)
+    faults = [fault for combo in tables for fault in _table_faults(combo)]
+    if faults:
+        return table, faults
+    combos, index = table.combinations(("train_size", *TABLE_FIELDS))
+    counts = [_count(combo["train_size"], *(combo[field] for field in TABLE_FIELDS)) for combo in combos]
+    return _replaced(table, "train_size", counts, index), []
+
+
+def _table_faults(combo: Mapping[str, Any]) -> Iterator[Fault]:
+    path = PLACES["task"]
+    try:
+        n_examples = table_size(*(combo[field] for field in TABLE_FIELDS))
+    except ExpressionError as error:
+        yield Fault(path, f"{combo['task']}: {error.message}")
+        return
+    if n_examples < 2:
+        yield Fault(
+            path, f"{combo['task']} is defined for {n_examples} pairs mod {combo['modulus']}; two are the least"
+        )
+
+
+def _count(train_size: int | float, *table: Any) -> int:
+    return train_size if isinstance(train_size, int) else max(1, round(train_size * table_size(*table)))
+
+
+def _filtered(table: RunTable, where: str) -> tuple[RunTable, list[Fault]]:
+    try:
+        holds = table.select(where)
+    except ExpressionError as error:
+        return table, [Fault(("where",), error.message)]
+    if not holds.any():
+        return table, [Fault(("where",), f"leaves none of {table.n_runs:,} runs")]
+    return (table if holds.all() else table.take(holds)), []
+
+
+def _duplicates(table: RunTable, spec: SweepSpec) -> list[Fault]:
+    """Runs with equal configs would be one run with two places."""
+    varying = [name for name, column in table.coded.items() if len(column.values) > 1]
+    combos, index = table.combinations(varying)
+    if len(combos) == table.n_runs:
+        return []
+    order = np.argsort(index, kind="stable")
+    second = int(order[1:][index[order][1:] == index[order][:-1]].min())
+    shown = ", ".join(
+        f"{name}={table.coded[name].values[table.coded[name].codes[second]]}" for name in table.axis_names
+    )
+    path: KeyPath = ("sample",) if spec.sample else ("zip",) if spec.zip else ("grid",)
+    return [
+        Fault(path, f"{table.n_runs - len(combos):,} of {table.n_runs:,} runs repeat others, e.g. {shown}", at_key=True)
+    ]

@@ -1,0 +1,320 @@
+"""SweepSpec: one YAML file as a frozen value, its blocks, and which hyperparameter each key sets.
+
+Type, range and default of a hyperparameter have one home, `trainers.config.RunConfig`; `Like("width")` borrows them. So
+the keys of a block, the axes of a grid and `--set` are all held to the same rules, and PLACES, which says where in a
+spec a hyperparameter stands, is read off the blocks. What involves several fields is checked in `orchestrator.checks`.
+"""
+
+import functools
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    TypeAdapter,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from orchestrator.errors import KeyPath
+from trainers.config import DEFAULTS, Count, NonNegative, RunConfig, Seed
+from trainers.expressions import Expression, parse
+
+MAX_RUNS = 10_000_000
+MAX_AXIS = 1_000_000
+"""Values of one axis."""
+FILTER_NAMES = frozenset(RunConfig.model_fields) | {"train_fraction"}
+"""What a filter may ask for."""
+AXIS_NAMES = (*RunConfig.model_fields, "betas")
+
+
+class Sets:
+    """Marks a key that sets a hyperparameter of another name or in another form."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Like(Sets):
+    """Type, range and description of a RunConfig field."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        info = RunConfig.model_fields[self.name]
+        annotation: Any = info.annotation
+        for constraint in info.metadata:
+            annotation = Annotated[annotation, constraint]
+        return handler.generate_schema(annotation)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        described = RunConfig.model_fields[self.name].description
+        return {**handler(schema), **({"description": described} if described else {})}
+
+
+# Values that are more than a number
+
+
+def _train_size(value: Any) -> int | float:
+    if isinstance(value, float) and 0 < value < 1:
+        return value
+    if isinstance(value, float):
+        raise PydanticCustomError("train_size", "should be a whole number, or a fraction of the table below 1")
+    return _COUNT.validate_python(value)
+
+
+def _canonical_task(text: str) -> str:
+    return text if text == "random" else parse(text, frozenset("ab")).text
+
+
+def parse_filter(text: str) -> Expression:
+    """A filter over hyperparameters. Raises ExpressionError."""
+    return parse(text, FILTER_NAMES)
+
+
+def _canonical_filter(text: str) -> str:
+    return parse_filter(text).text
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _auto_as_none(value: Any) -> Any:
+    return None if value == "auto" else value
+
+
+_COUNT: TypeAdapter[int] = TypeAdapter(Count, config=ConfigDict(strict=True))
+_TRAIN_SIZE_SCHEMA = {
+    "anyOf": [{"type": "integer", "minimum": 1}, {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}],
+    "description": "Number of training examples, or a fraction of the table below 1.",
+}
+
+TrainSize = Annotated[int | float, PlainValidator(_train_size), WithJsonSchema(_TRAIN_SIZE_SCHEMA), Sets("train_size")]
+Operation = Annotated[str, AfterValidator(_canonical_task), Sets("task")]
+Filter = Annotated[str, AfterValidator(_canonical_filter)]
+Betas = Annotated[
+    tuple[Annotated[float, Like("beta1")], Annotated[float, Like("beta2")]], BeforeValidator(_as_tuple), Sets("betas")
+]
+Values = Annotated[tuple[Any, ...], BeforeValidator(_as_tuple)]
+"""An axis, checked and written out by `orchestrator.axes`."""
+Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+Engine = Annotated[Literal["plain", "eager", "compiled"] | None, BeforeValidator(_auto_as_none)]
+
+
+# The blocks
+
+
+class Block(BaseModel):
+    """A mapping in a spec: keys are known, types strict, values frozen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class TaskBlock(Block):
+    """What is learned. `task: a + b` is short for `task: {op: a + b}`."""
+
+    kind: Annotated[str, Like("task_kind")] = DEFAULTS["task_kind"]
+    """modular (an operation on pairs over Z_p), toy_addition (Liu et al. 2022) or random_labels (no rule at all)."""
+    op: Operation = DEFAULTS["task"]
+    """The operation on a and b over Z_p; random_labels has none."""
+    modulus: Annotated[int, Like("modulus")] = DEFAULTS["modulus"]
+    symmetric: Annotated[bool, Like("symmetric")] = DEFAULTS["symmetric"]
+    target_dim: Annotated[int, Like("target_dim")] = DEFAULTS["target_dim"]
+
+
+class ModelBlock(Block):
+    """The network. `model: toy` is short for `model: {kind: toy}`."""
+
+    kind: Annotated[str, Like("model")] = DEFAULTS["model"]
+    """transformer (decoder-only, as in Nanda et al. 2023) or toy (embeddings and a tanh MLP, as in Liu et al. 2022)."""
+    width: Annotated[int, Like("width")] = DEFAULTS["width"]
+    depth: Annotated[int, Like("depth")] = DEFAULTS["depth"]
+    heads: Annotated[int, Like("heads")] = DEFAULTS["heads"]
+    mlp_ratio: Annotated[int, Like("mlp_ratio")] = DEFAULTS["mlp_ratio"]
+    biases: Annotated[bool, Like("biases")] = DEFAULTS["biases"]
+    embedding_dim: Annotated[int, Like("embedding_dim")] = DEFAULTS["embedding_dim"]
+    init_scale: Annotated[float, Like("init_scale")] = DEFAULTS["init_scale"]
+    dropout: Annotated[float, Like("dropout")] = DEFAULTS["dropout"]
+
+
+class OptimizerBlock(Block):
+    """How weights change. `optimizer: sgd` is short for `optimizer: {kind: sgd}`."""
+
+    kind: Annotated[str, Like("optimizer")] = DEFAULTS["optimizer"]
+    """adamw (decoupled decay), adam or sgd (decay added to the gradient, as in torch.optim)."""
+    learning_rate: Annotated[float, Like("learning_rate")] = DEFAULTS["learning_rate"]
+    weight_decay: Annotated[float, Like("weight_decay")] = DEFAULTS["weight_decay"]
+    embedding_learning_rate: Annotated[float | None, Like("embedding_learning_rate")] = None
+    embedding_weight_decay: Annotated[float | None, Like("embedding_weight_decay")] = None
+    betas: Betas = (DEFAULTS["beta1"], DEFAULTS["beta2"])
+    """Decay of Adam's moments. Axes and --set may also name beta1 and beta2."""
+    eps: Annotated[float, Like("eps")] = DEFAULTS["eps"]
+    momentum: Annotated[float, Like("momentum")] = DEFAULTS["momentum"]
+    warmup_steps: Annotated[int, Like("warmup_steps")] = DEFAULTS["warmup_steps"]
+
+
+class LossBlock(Block):
+    """What is minimized. `loss: mse` is short for `loss: {kind: mse}`."""
+
+    kind: Annotated[str, Like("loss")] = DEFAULTS["loss"]
+    """cross_entropy, or mse onto fixed random vectors of which the nearest is the prediction."""
+    dtype: Annotated[str, Like("loss_dtype")] = DEFAULTS["loss_dtype"]
+    """Precision of the loss alone."""
+
+
+class Evaluation(Block):
+    """When metrics are taken: dense in log time, then at a bounded linear gap."""
+
+    growth: Annotated[float, Like("eval_growth")] = DEFAULTS["eval_growth"]
+    """Evaluation steps grow by this factor..."""
+    gaps: Annotated[int, Like("eval_gaps")] = DEFAULTS["eval_gaps"]
+    """...until they lie steps / gaps apart."""
+
+
+class Stop(Block):
+    """The only rule by which a run ends early. Off by default."""
+
+    val_accuracy: Annotated[float | None, Like("stop_val_accuracy")] = None
+    """End a run when validation accuracy has stayed at or above this..."""
+    patience_steps: Annotated[int, Like("stop_patience_steps")] = DEFAULTS["stop_patience_steps"]
+    """...for this many steps."""
+
+
+class Sample(Block):
+    """Random points instead of a grid; multiplied with the grid."""
+
+    count: Annotated[int, Field(ge=1, le=MAX_AXIS)]
+    seed: Seed = 0
+    axes: dict[str, dict[str, Values]]
+    """Of each axis one of uniform: [low, high], loguniform: [low, high], choice: [values]."""
+
+
+class Diagram(Block):
+    """The axes of the phase diagram."""
+
+    x: str
+    y: str
+    facet: str | None = None
+    """One panel for each value of this axis."""
+
+
+class Resources(Block):
+    """What a pack gets. Never part of a run's identity."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    gpus_per_pack: NonNegative | None = None
+    """May be a fraction; absent: one where there are GPUs."""
+    cpus_per_pack: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Threads of a pack."""
+    lanes: Annotated[int, Field(ge=1, le=65536)] | None = None
+    """Runs trained side by side in a pack; absent: chosen by cost."""
+    engine: Engine = None
+    """plain, eager or compiled; auto (or absent): chosen by cost."""
+
+
+class Keep(Block):
+    """What is kept beside the traces."""
+
+    weights: Literal["none", "final"] = "none"
+
+
+class SweepSpec(Block):
+    """One sweep. Made by `orchestrator.spec.load_spec`, which checks the axes and what involves several fields."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    """Name of the sweep and of its folder."""
+    task: TaskBlock = TaskBlock()
+    model: ModelBlock = ModelBlock()
+    optimizer: OptimizerBlock = OptimizerBlock()
+    loss: LossBlock = LossBlock()
+    steps: Annotated[int, Like("steps")] | None = None
+    """Optimizer steps of each run; required unless it is an axis."""
+    train_size: TrainSize | None = None
+    """Number of training examples, or a fraction of the table below 1; required unless it is an axis."""
+    batch_size: Annotated[int | None, Like("batch_size")] = None
+    label_noise: Annotated[float, Like("label_noise")] = DEFAULTS["label_noise"]
+    data_seed: Annotated[int | None, Like("data_seed")] = None
+    init_seed: Annotated[int | None, Like("init_seed")] = None
+    evaluation: Evaluation = Evaluation()
+    stop: Stop = Stop()
+    grid: dict[str, Values] = {}
+    """Every combination of these axes; the first is the outermost."""
+    zip: dict[str, Values] = {}
+    """Axes of equal length that move together; multiplied with the grid."""
+    sample: Sample | None = None
+    where: Filter | None = None
+    """Only runs for which this holds, e.g. width * 10 <= train_size."""
+    seeds: Seeds = (0,)
+    """A count (11: seeds 0 to 10) or a list."""
+    diagram: Diagram | None = None
+    classifier: dict[str, Any] = {}
+    """Thresholds of the classifier that differ from its defaults."""
+    resources: Resources = Resources()
+    keep: Keep = Keep()
+
+    def axis_paths(self) -> dict[str, KeyPath]:
+        """Every axis and where it stands, in the order of expansion."""
+        sampled = self.sample.axes if self.sample else {}
+        paths: dict[str, KeyPath] = {name: ("grid", name) for name in self.grid}
+        return {**paths, **{n: ("zip", n) for n in self.zip}, **{n: ("sample", "axes", n) for n in sampled}}
+
+    def base_values(self) -> dict[str, Any]:
+        """The hyperparameters that the blocks set, by their flat names."""
+        values: dict[str, Any] = {}
+        for name, path in PLACES.items():
+            value: Any = self
+            for part in path:
+                value = value[part] if isinstance(part, int) else getattr(value, part)
+            values[name] = value
+        del values["betas"]
+        return values
+
+
+SHORT_FORMS = {"task": "op", "model": "kind", "optimizer": "kind", "loss": "kind"}
+"""`loss: mse` stands for `loss: {kind: mse}`."""
+
+
+def hyperparameter(info: Any) -> str | None:
+    """The flat name that a field of a block sets, if any."""
+    found = [mark.name for mark in info.metadata if isinstance(mark, Sets)]
+    nested = getattr(info.annotation, "__args__", ())  # `TrainSize | None` keeps its marks inside the union
+    found += [mark.name for part in nested for mark in getattr(part, "__metadata__", ()) if isinstance(mark, Sets)]
+    return found[0] if found else None
+
+
+def _places(model: type[BaseModel], prefix: KeyPath = ()) -> dict[str, KeyPath]:
+    places: dict[str, KeyPath] = {}
+    for key, info in model.model_fields.items():
+        path = (*prefix, key)
+        name = hyperparameter(info)
+        if name is not None:
+            places[name] = path
+        elif isinstance(info.annotation, type) and issubclass(info.annotation, Block):
+            places.update(_places(info.annotation, path))
+    return places
+
+
+PLACES: dict[str, KeyPath] = _places(SweepSpec)
+PLACES["beta1"], PLACES["beta2"] = (*PLACES["betas"], 0), (*PLACES["betas"], 1)
+
+
+@functools.cache
+def adapter(name: str) -> TypeAdapter[Any]:
+    """What one value of an axis must be."""
+    return TypeAdapter(_axis_type(name), config=ConfigDict(strict=True))
+
+
+@functools.cache
+def list_adapter(name: str) -> TypeAdapter[list[Any]]:
+    """What a list of them must be."""
+    return TypeAdapter(list[_axis_type(name)], config=ConfigDict(strict=True))  # type: ignore[misc]
+
+
+def _axis_type(name: str) -> Any:
+    special: dict[str, Any] = {"task": Operation, "train_size": TrainSize, "betas": Betas}
+    return special.get(name, Annotated[Any, Like(name)])
