@@ -2,7 +2,7 @@
 
 A loss is written for one run; `vmap(grad_and_value(loss))` adds the lane axis. vmap costs Python time at every operation,
 so the step is traced once to a graph of plain tensor operations (make_fx) that is then run as it is (eager, and plain, which
-differs in the forward pass) or compiled (torch.compile). Nothing here has state.
+differs in the forward pass) or compiled (torch.compile). Nothing here has state but the programs already traced.
 
 L lanes, B examples of a batch, P parameters, T operands, C classes, K outputs, H hyperparameters.
 """
@@ -16,7 +16,7 @@ from torch.func import grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from trainers.batches import Batch
-from trainers.config import RunConfig
+from trainers.config import RunConfig, shape_key
 from trainers.lanes import Lanes
 from trainers.losses import loss_per_example
 from trainers.metrics.dense import measure
@@ -62,8 +62,20 @@ def loss_of_run(config: RunConfig, engine: Engine) -> Callable[..., Tensor]:
     return loss
 
 
+_STEPS: dict[tuple[Any, ...], Step] = {}
+"""Tracing takes a second and compiling many, so packs of equal shapes in one process share a program."""
+
+
 def make_step(lanes: Lanes, batch: Batch, config: RunConfig, engine: Engine) -> Step:
     """One optimizer step of every lane, in place. `config` is any of the pack's: only what they share matters."""
+    signature = tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in _arguments(lanes, batch))
+    key = (shape_key(config), engine, signature)
+    if key not in _STEPS:
+        _STEPS[key] = _trace(lanes, batch, config, engine)
+    return _STEPS[key]
+
+
+def _trace(lanes: Lanes, batch: Batch, config: RunConfig, engine: Engine) -> Step:
     gradient = vmap(grad_and_value(loss_of_run(config, engine)))
     n_embedding = layout.embedding_count(config)
 
