@@ -1,0 +1,153 @@
+"""The fast forward pass against the textbook one, both against torch.nn, and where weights start."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import trainers_textbook as textbook
+from torch import Tensor
+from trainers_helpers import toy as toy_config
+from trainers_helpers import transformer as transformer_config
+
+from trainers import tasks
+from trainers.config import RunConfig
+from trainers.models import layout, toy, transformer
+from trainers.models.draws import Draws
+
+SHAPES: list[dict[str, Any]] = [
+    {"depth": 1, "width": 8, "heads": 2},
+    {"depth": 1, "width": 8, "heads": 8, "biases": False},
+    {"depth": 1, "width": 1, "heads": 1},
+    {"depth": 2, "width": 12, "heads": 3, "mlp_ratio": 2},
+    {"depth": 2, "width": 1, "heads": 1, "biases": False},
+    {"depth": 3, "width": 8, "heads": 4},
+]
+
+
+def _weights(config: RunConfig) -> dict[str, Tensor]:
+    """Initial weights in float64, with biases that are not zero."""
+    rng = np.random.default_rng(0)
+    named = layout.named(layout.initial_vector(config), config)
+    return {
+        name: torch.tensor(rng.standard_normal(value.shape) if name.endswith("bias") else value, dtype=torch.float64)
+        for name, value in named.items()
+    }
+
+
+def _inputs(config: RunConfig) -> Tensor:
+    return torch.from_numpy(tasks.build(config).inputs_NT)
+
+
+def _draws(share: float) -> Draws | None:
+    return Draws(torch.tensor([11, 22]), torch.tensor(4), torch.tensor(share)) if share else None
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_fast_forward_is_the_plain_one_in_value_and_gradient(shape: dict[str, Any], dropout: float) -> None:
+    config = transformer_config(modulus=7, **shape)
+    found = []
+    for forward in (transformer.forward, transformer.forward_plain):
+        weights = {name: value.requires_grad_() for name, value in _weights(config).items()}
+        outputs = forward(weights, _inputs(config), config, _draws(dropout))
+        # A weighting without symmetry, so that every output matters.
+        (outputs * torch.linspace(-1, 2, outputs.numel(), dtype=torch.float64).view(outputs.shape)).sum().backward()
+        found.append((outputs.detach(), {name: value.grad for name, value in weights.items()}))
+    (outputs, gradients), (plain_outputs, plain_gradients) = found
+    torch.testing.assert_close(outputs, plain_outputs, rtol=1e-11, atol=1e-11)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, plain_gradients[name], rtol=1e-11, atol=1e-10, msg=name)
+    if shape["width"] > 1:
+        assert all(gradient is not None and gradient.abs().max() > 0 for gradient in gradients.values())
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_plain_transformer_is_the_one_of_torch_nn(shape: dict[str, Any]) -> None:
+    config = transformer_config(modulus=7, **shape)
+    weights = _weights(config)
+    module = textbook.network(config).double()
+    module.load_state_dict(weights, strict=True)
+    with torch.no_grad():
+        expected = module(_inputs(config))
+    torch.testing.assert_close(transformer.forward_plain(weights, _inputs(config), config, None), expected)
+
+
+@pytest.mark.parametrize("changes", [{}, {"biases": False, "depth": 1}, {"embedding_dim": 3, "loss": "cross_entropy"}])
+def test_the_toy_is_the_one_of_torch_nn(changes: dict[str, Any]) -> None:
+    config = toy_config(**changes)
+    weights = _weights(config)
+    module = textbook.network(config).double()
+    module.load_state_dict(weights, strict=True)
+    with torch.no_grad():
+        expected = module(_inputs(config))
+    torch.testing.assert_close(toy.forward(weights, _inputs(config), config, None), expected)
+
+
+def test_the_toy_does_not_tell_i_j_from_j_i() -> None:
+    config = toy_config()
+    weights, inputs = _weights(config), _inputs(config)
+    assert torch.equal(toy.forward(weights, inputs, config, None), toy.forward(weights, inputs.flip(1), config, None))
+
+
+@pytest.mark.parametrize("forward", [transformer.forward, transformer.forward_plain])
+def test_dropout_acts_on_what_a_sublayer_adds(forward: Any) -> None:
+    """With nearly everything dropped the network is its residual stream: the same logits for every example."""
+    config = transformer_config(modulus=7)
+    outputs = forward(_weights(config), _inputs(config), config, _draws(0.999999))
+    stream = _weights(config)["embed.weight"][7] + _weights(config)["position.weight"][2]
+    torch.testing.assert_close(outputs, (_weights(config)["unembed.weight"] @ stream).expand_as(outputs))
+
+
+def test_named_cuts_the_vector_in_the_order_of_the_layout() -> None:
+    config = transformer_config(depth=2)
+    vector = np.arange(layout.parameter_count(config), dtype=np.float32)
+    named = layout.named(vector, config)
+    assert next(iter(named)) == "embed.weight"
+    assert layout.embedding_count(config) == named["embed.weight"].size == 6 * 8
+    assert np.array_equal(np.concatenate([value.reshape(-1) for value in named.values()]), vector)
+    assert layout.parameter_count(config) == sum(p.numel() for p in textbook.network(config).parameters())
+
+
+def test_the_transformer_starts_as_nanda_et_al_state() -> None:
+    config = transformer_config(modulus=113, width=128, heads=4, train_size=1)
+    for name, value in layout.named(layout.initial_vector(config), config).items():
+        if name.endswith("bias"):
+            assert not value.any(), name
+            continue
+        scale = 1 / math.sqrt(114 if name == "unembed.weight" else 128)
+        assert value.std() == pytest.approx(scale, rel=5 / math.sqrt(2 * value.size)), name
+        assert abs(value.mean()) < 5 * scale / math.sqrt(value.size), name
+        assert np.abs(value).max() > 2.2 * scale, name  # normal, not uniform
+
+
+def test_the_toy_starts_as_liu_et_al_state() -> None:
+    config = toy_config(modulus=200, width=200, depth=2, target_dim=30, embedding_dim=3, train_size=1)
+    bounds = {"embed.weight": 0.5}
+    for layer, fan_in in enumerate((3, 200, 200)):
+        bounds |= {f"decoder.{layer}.{kind}": 1 / math.sqrt(fan_in) for kind in ("weight", "bias")}
+    named = layout.named(layout.initial_vector(config), config)
+    assert named.keys() == bounds.keys()
+    for name, value in named.items():
+        assert bounds[name] * (1 - 20 / value.size) < np.abs(value).max() <= bounds[name], name
+        assert value.std() == pytest.approx(bounds[name] / math.sqrt(3), rel=0.25 if value.size < 100 else 0.1), name
+
+
+def test_the_bounds_of_the_toy_are_those_of_torch_nn_linear() -> None:
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(200, 500)
+    for values in (linear.weight, linear.bias):
+        assert values.abs().max().item() == pytest.approx(1 / math.sqrt(200), rel=0.02)
+
+
+@pytest.mark.parametrize("make", [transformer_config, toy_config])
+def test_init_scale_scales_every_initial_value(make: Any) -> None:
+    assert np.allclose(layout.initial_vector(make(init_scale=8.0)), 8 * layout.initial_vector(make()), rtol=1e-6)
+
+
+def test_a_deeper_network_starts_as_its_shallower_twin() -> None:
+    configs = transformer_config(), transformer_config(depth=2)
+    shallow, deep = (layout.named(layout.initial_vector(config), config) for config in configs)
+    assert all(np.array_equal(value, deep[name]) for name, value in shallow.items())
+    assert not np.array_equal(deep["blocks.0.mlp.up.weight"], deep["blocks.1.mlp.up.weight"])
