@@ -36,6 +36,15 @@ def diagram_table(labels: pd.DataFrame, x: str, y: str | None = None, facet: str
     return pd.DataFrame(columns | _majority(counts[held]))
 
 
+def phase_shares(labels: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """Share of each phase (columns, in PHASE_ORDER) among the runs at each value of `axis` (index, sorted)."""
+    codes, keys = distinct(labels[axis])
+    counts = _phase_counts(labels["phase"], codes, len(keys))
+    return pd.DataFrame(
+        counts / counts.sum(axis=1, keepdims=True), index=_objects(keys, np.arange(len(keys))), columns=PHASE_ORDER
+    )
+
+
 def _phase_counts(phases: pd.Series, cells: npt.NDArray[np.intp], n_cells: int) -> npt.NDArray[np.int64]:
     """Runs of each phase (columns, in PHASE_ORDER) in each cell (rows)."""
     known = {phase: i for i, phase in enumerate(PHASE_ORDER)}

@@ -405,4 +405,6 @@ def _why(row: dict[str, Any], axis: str, settings: DescentSettings) -> str:
 def p_text(row: Mapping[str, Any]) -> str:
     """The p value that the verdict rests on, after Holm's correction."""
     p = row["dip_p_holm"] if row["verdict"] == "dip_only" else max(row["p_holm"], row["dip_p_holm"])
+    if not math.isfinite(p):
+        return "no p value"
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
