@@ -19,7 +19,6 @@ from rich.text import Text
 
 from orchestrator.costs import FormulaCost
 from orchestrator.errors import EXIT_CONFLICT, EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, UserError
-from orchestrator.expand import expand
 from orchestrator.machine import find_slots, slots_of
 from orchestrator.packing import Slots
 from orchestrator.plan import (
@@ -37,6 +36,7 @@ from orchestrator.progress import QuietConsole, follow, last_line
 from orchestrator.signals import StopNow, StopRequest, drain_on_signals
 from orchestrator.spec import LoadedSpec, load_spec
 from orchestrator.spec_model import SweepSpec, parse_filter
+from results.errors import FencedError
 from results.store import SweepStore, plan_identity
 from trainers.expressions import Expression, ExpressionError
 
@@ -113,7 +113,7 @@ class _Launch:
                 self._write_tables(plan)
             except StopNow:
                 self.console.print("stopped at once; what was committed is safe", style="bold")
-                return _stopped(self.store, request)
+                return _result(self.store, Plan.from_json(self.store.read_plan()), request.exit_code or 0, {})
             finally:
                 self.store.clear_stop()
             return self._end(plan, selected, request)
@@ -208,6 +208,8 @@ class _Launch:
 
     def _record_deaths(self, packs: Sequence[PlannedPack], attempt: int, errors: Sequence[str]) -> None:
         """A worker that died could not say why; what Ray knows of it goes to the pack's folder."""
+        if self.store.latest_attempt() > attempt:
+            raise FencedError(f"a newer launch has taken over {self.store.root}")
         for pack in packs:
             stored = self.store.pack(pack.pack_id)
             if not stored.is_done() and stored.failure() is None:
@@ -231,7 +233,7 @@ def _as_loaded(spec: SweepSpec) -> LoadedSpec:
     import yaml
 
     text = yaml.safe_dump(resolved_spec(spec), sort_keys=False)
-    return LoadedSpec(spec=spec, text=text, path=Path(spec.name), table=expand(spec))
+    return LoadedSpec(spec=spec, text=text, path=Path(spec.name))
 
 
 def _stored_plan(store: SweepStore, loaded: LoadedSpec) -> Plan:
@@ -273,52 +275,44 @@ def _is_labelled(store: SweepStore, plan: Plan) -> bool:
     return count_labels(store) == ended
 
 
-def _failures(store: SweepStore, plan: Plan) -> dict[str, str]:
-    found = {pack.pack_id: store.pack(pack.pack_id).failure() for pack in plan.packs}
-    return {pack_id: last_line(failure.text) for pack_id, failure in found.items() if failure is not None}
-
-
-def _stopped(store: SweepStore, request: StopRequest) -> LaunchResult:
-    """The result of a launch that was stopped at once: it leaves the tables to the next one."""
-    code = request.exit_code
-    assert code is not None
-    return LaunchResult(folder=store.root, exit_code=code, runs=0, runs_ended=0, phases={}, failed_packs={})
-
-
 def _report(store: SweepStore, plan: Plan, console: Console, exit_code: int, note: str = "") -> LaunchResult:
     """Print what is known now and what to do next."""
-    from orchestrator.tables import output_paths, phase_counts
+    from orchestrator.tables import phase_counts
 
-    phases = phase_counts(store)
-    result = LaunchResult(
+    result = _result(store, plan, exit_code, phase_counts(store))
+    if note:
+        console.print(Text(note))
+    if result.phases:
+        console.print(_phase_table(result, plan.name))
+    for pack_id, error in result.failed_packs.items():
+        console.print(Text(f"pack {pack_id} failed: {error}"), style="red", soft_wrap=True)
+    for line in [*(f"wrote {_shown(path)}" for path in result.paths), *_next_steps(result)]:
+        console.print(Text(line), soft_wrap=True)
+    return result
+
+
+def _result(store: SweepStore, plan: Plan, exit_code: int, phases: Mapping[str, int]) -> LaunchResult:
+    from orchestrator.tables import output_paths
+
+    failures = {pack.pack_id: store.pack(pack.pack_id).failure() for pack in plan.packs}
+    return LaunchResult(
         folder=store.root,
         exit_code=exit_code,
         runs=plan.n_runs,
         runs_ended=sum(len(store.pack(pack.pack_id).outcomes()) for pack in plan.packs),
         phases=phases,
-        failed_packs=_failures(store, plan),
+        failed_packs={pack_id: last_line(failure.text) for pack_id, failure in failures.items() if failure},
         paths=output_paths(store),
     )
-    if note:
-        console.print(Text(note))
-    if phases:
-        console.print(_phase_table(phases, plan, result.runs_ended))
-    for pack_id, error in result.failed_packs.items():
-        console.print(Text(f"pack {pack_id} failed: {error}"), style="red", soft_wrap=True)
-    for path in result.paths:
-        console.print(Text(f"wrote {_shown(path)}"), soft_wrap=True)
-    for line in _next_steps(result):
-        console.print(Text(line), soft_wrap=True)
-    return result
 
 
-def _phase_table(phases: Mapping[str, int], plan: Plan, ended: int) -> Table:
-    table = Table(title=f"{plan.name}: {ended:,} of {plan.n_runs:,} runs", title_justify="left")
+def _phase_table(result: LaunchResult, name: str) -> Table:
+    table = Table(title=f"{name}: {result.runs_ended:,} of {result.runs:,} runs", title_justify="left")
     table.add_column("phase")
     table.add_column("runs", justify="right")
     table.add_column("share", justify="right")
-    total = sum(phases.values())
-    for phase, count in phases.items():
+    total = sum(result.phases.values())
+    for phase, count in result.phases.items():
         table.add_row(phase, f"{count:,}", f"{count / total:.1%}")
     return table
 

@@ -1,12 +1,9 @@
 """Train packs in this process, one after the other. No Ray: the same store, the same bits, and pdb works."""
 
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from orchestrator.worker import run_pack
-
-logger = logging.getLogger(__name__)
+from orchestrator.worker import try_pack
 
 
 def train_here(root: Path, pack_ids: Sequence[str], attempt: int, *, should_stop: Callable[[], bool]) -> None:
@@ -17,7 +14,4 @@ def train_here(root: Path, pack_ids: Sequence[str], attempt: int, *, should_stop
     for pack_id in pack_ids:
         if should_stop():
             return
-        try:
-            run_pack(root, pack_id, attempt, should_stop=should_stop)
-        except Exception as error:
-            logger.debug("pack %s failed: %s", pack_id, error)
+        try_pack(root, pack_id, attempt, should_stop)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.columns import column_names
+from orchestrator.expand import expand
 from orchestrator.packing import CostModel, Pack, PackingOptions, Slots, cut, makespan
 from orchestrator.run_table import Coded, RunTable
 from orchestrator.spec import LoadedSpec
@@ -141,7 +142,7 @@ class PlanSummary:
 def make_plan(loaded: LoadedSpec, slots: Slots, cost: CostModel, *, segment_s: float = 15.0) -> Plan:
     """Expand a spec and cut its runs into packs for these slots."""
     spec = loaded.spec
-    table = loaded.table
+    table = expand(spec)
     options = PackingOptions(
         lanes=spec.resources.lanes,
         engine=spec.resources.engine,

@@ -61,7 +61,7 @@ def cluster(address: str | None) -> Iterator[Cluster]:
         os.chdir(here)
         import ray
 
-        resources = ray.cluster_resources()
+        resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         yield Cluster(cpus=int(resources.get("CPU", 0)), gpus=int(resources.get("GPU", 0)))
     finally:
         os.chdir(here)
@@ -127,7 +127,7 @@ def _set_authentication(address: str | None) -> None:
 
 def _reread_authentication() -> None:
     """Ray reads mode and token from the environment once, when it is imported."""
-    from ray._raylet import AuthenticationTokenLoader, Config
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
@@ -204,7 +204,7 @@ def _fit_in(
 def _trainable() -> Any:
     from ray import tune
 
-    class TrainPack(tune.Trainable):  # type: ignore[misc]
+    class TrainPack(tune.Trainable):
         """One step is a whole pack."""
 
         def setup(self, config: dict[str, Any]) -> None:
@@ -237,16 +237,9 @@ def require_same_sources(digest: str) -> None:
 
 
 def train_in_worker(root: str, pack_id: str, attempt: int) -> str:
-    """run_pack for Tune: a recorded failure is an end of the trial, so that only dead processes are tried again."""
-    from orchestrator.worker import run_pack
+    """A trial. A recorded failure ends it like any other result, so that only dead processes are tried again."""
+    from orchestrator.worker import try_pack
     from results.store import SweepStore
 
     store = SweepStore(Path(root))
-    if store.stop_requested():
-        return "drained"
-    try:
-        return run_pack(store.root, pack_id, attempt, should_stop=store.stop_requested)
-    except Exception:
-        if store.pack(pack_id).failure() is None:
-            raise
-        return "failed"
+    return "drained" if store.stop_requested() else try_pack(store.root, pack_id, attempt, store.stop_requested)

@@ -5,6 +5,7 @@ A worker needs the sweep's folder and the id of its pack. Ray is not involved: t
 the last commit.
 """
 
+import contextlib
 import functools
 import os
 import platform
@@ -35,6 +36,20 @@ PROGRESS_EVERY_S = 0.5
 End = Literal["done", "drained"]
 
 
+def try_pack(
+    root: Path, pack_id: str, attempt: int, should_stop: Callable[[], bool]
+) -> Literal["done", "drained", "failed"]:
+    """run_pack for those who have more packs to train: a failure that is recorded in the pack's folder is a result."""
+    try:
+        return run_pack(root, pack_id, attempt, should_stop=should_stop)
+    except FencedError:
+        raise
+    except Exception:
+        if SweepStore(root).pack(pack_id).failure() is None:
+            raise
+        return "failed"
+
+
 def run_pack(root: Path, pack_id: str, attempt: int, *, should_stop: Callable[[], bool]) -> End:
     """Train a pack to its end, or until `should_stop` says so after a commit.
 
@@ -47,7 +62,8 @@ def run_pack(root: Path, pack_id: str, attempt: int, *, should_stop: Callable[[]
     except FencedError:
         raise  # the pack is another worker's by now, and so is what lies in its folder
     except Exception:
-        pack_store.write_failure(f"pack {pack_id}\n{traceback.format_exc()}", attempt)
+        with contextlib.suppress(OSError):  # on a full disk: what went wrong first is what counts
+            pack_store.write_failure(f"pack {pack_id}\n{traceback.format_exc()}", attempt)
         raise
 
 

@@ -1,0 +1,132 @@
+"""The truth about a sweep, from its files alone: no cluster is asked, nothing is imported that trains."""
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from orchestrator.plan import Plan
+from orchestrator.progress import PackState, State, read_pack
+from results.store import SweepStore
+
+RUN_STATES = ("ended", "stopped", "diverged", "training", "waiting", "failed")
+PACK_STATES: tuple[State, ...] = ("done", "running", "paused", "waiting", "failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedPack:
+    """A pack whose last try ended with an error."""
+
+    pack_id: str
+    runs: int
+    """Of its runs, those that have not ended."""
+    error: str
+    """The last line of the traceback."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepStatus:
+    """What `grokctl status` tells."""
+
+    name: str
+    folder: Path
+    state: Literal["running", "finished", "failed", "unfinished"]
+    launch: Mapping[str, Any] | None
+    """Host, pid and attempt of the launch at work."""
+    launches: int
+    runs: Mapping[str, int]
+    """How many runs are in which of RUN_STATES. `training`: begun, in a pack that is running or will go on."""
+    packs: Mapping[str, int]
+    """How many packs are in which of PACK_STATES."""
+    run_steps: int
+    run_steps_planned: int
+    failed: tuple[FailedPack, ...]
+    next_step: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {**asdict(self), "folder": str(self.folder)}
+
+
+def read_status(folder: Path) -> SweepStatus:
+    """Look at a sweep's folder. Raises MissingError if it holds none, DamagedError if its files contradict it."""
+    store = SweepStore(folder)
+    plan = Plan.from_json(store.read_plan())
+    holder = store.holder()
+    states = [read_pack(store, pack, store.latest_attempt() if holder else None) for pack in plan.packs]
+    packs: Counter[State] = Counter(state.state for state in states)
+    runs: Counter[str] = sum((_runs_by_state(state) for state in states), Counter())
+    overall = _overall(packs, is_running=holder is not None)
+    return SweepStatus(
+        name=plan.name,
+        folder=folder,
+        state=overall,
+        launch=holder,
+        launches=store.latest_attempt(),
+        runs={name: runs[name] for name in RUN_STATES},
+        packs={name: packs[name] for name in PACK_STATES},
+        run_steps=sum(state.run_steps for state in states),
+        run_steps_planned=sum(sum(pack.values("steps")) for pack in plan.packs),
+        failed=tuple(_failed(state) for state in states if state.state == "failed"),
+        next_step=_next_step(overall, folder),
+    )
+
+
+def _overall(packs: Counter[State], *, is_running: bool) -> Literal["running", "finished", "failed", "unfinished"]:
+    if is_running:
+        return "running"
+    if packs["failed"]:
+        return "failed"
+    return "finished" if packs["done"] == packs.total() else "unfinished"
+
+
+def _runs_by_state(state: PackState) -> Counter[str]:
+    """Runs of a pack: how they ended, or what they wait for."""
+    header, left = state.header, state.pack.n_runs
+    found = Counter(run.outcome for run in header.outcomes) if header else Counter()
+    left -= found.total()
+    if state.state == "failed":
+        found["failed"] = left
+    else:
+        begun = len(header.running) if header else 0
+        if state.state == "running":
+            begun = max(begun, min(left, state.pack.settings.lanes))
+        found["training"] = begun
+        found["waiting"] = left - begun
+    return found
+
+
+def _failed(state: PackState) -> FailedPack:
+    ended = len(state.header.outcomes) if state.header else 0
+    return FailedPack(pack_id=state.pack.pack_id, runs=state.pack.n_runs - ended, error=state.error)
+
+
+def _next_step(state: str, folder: Path) -> str:
+    name = shlex.quote(str(folder))
+    return {
+        "running": f"`grokctl stop {name}` ends it at the next commits",
+        "finished": f'`grokctl diagram {name}`, or `grokctl query {name} "FROM labels"`',
+        "failed": f"launch the same spec again to try failed packs again; their tracebacks lie in {name}/packs",
+        "unfinished": f"`grokctl launch SPEC --out {name}` goes on with it",
+    }[state]
+
+
+def status_text(status: SweepStatus) -> str:
+    """What `grokctl status` prints."""
+    who = ", ".join(f"{key} {value}" for key, value in (status.launch or {}).items())
+    share = status.run_steps / status.run_steps_planned
+    lines = [
+        f"sweep  {status.name} in {status.folder}",
+        f"state  {status.state}" + (f" ({who})" if who else ""),
+        f"runs   {_counts(status.runs)}",
+        f"packs  {_counts(status.packs)}",
+        f"steps  {status.run_steps:,} of {status.run_steps_planned:,} run-steps ({share:.0%})",
+    ]
+    lines += [f"failed {pack.pack_id} ({pack.runs} runs): {pack.error}" for pack in status.failed]
+    return "\n".join([*lines, f"next   {status.next_step}"])
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
