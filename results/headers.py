@@ -7,7 +7,7 @@ Paths in it are relative to the sweep's folder, which may be moved.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,14 @@ class Header:
 
 
 def encode_header(header: Header) -> bytes:
-    body = {"schema_version": SCHEMA_VERSION, **asdict(header)}
+    body = {
+        "schema_version": SCHEMA_VERSION,
+        **vars(header),
+        "segments": [vars(entry) for entry in header.segments],
+        "published": [vars(entry) for entry in header.published],
+        "checkpoint": header.checkpoint and vars(header.checkpoint),
+        "outcomes": [vars(run) for run in header.outcomes],
+    }
     return _canonical({**body, "sha256": sha256_of(_canonical(body))})
 
 

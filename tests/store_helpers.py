@@ -1,5 +1,6 @@
 """A tiny sweep for tests of the store: real files, made-up rows that depend on the checkpoint they go on from."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from results.store import SweepStore
 
 COLUMNS = ["task", "modulus", "width", "learning_rate", "batch_size", "train_size", "steps", "seed"]
 FIXED = {"task": "a + b", "modulus": 113, "batch_size": None, "train_size": 2600, "steps": 10}
-RATES = np.geomspace(1e-4, 1e-2, 3).tolist()
+RATES = [1e-4, 0.0010000000000000002, 1e-2]  # as some log grids have them
 # run of the pack, first step, last step, whether it ends there; one list a segment
 SCHEDULES = {
     "aaaa": [[(0, 0, 4, False), (1, 0, 4, False)], [(0, 5, 9, True), (1, 5, 9, True)], [(2, 0, 9, True)]],
@@ -82,28 +83,33 @@ def pack_runs(pack_id: str) -> Any:
     return config_table(COLUMNS, fixed=entry["fixed"], varying=entry["runs"])
 
 
-def train(pack: PackStore, attempt: int, *, segments: int = 99, plan_id: str = "plan") -> None:
-    """Resume a pack and commit up to `segments` of its segments."""
+def train(pack: PackStore, attempt: int, *, segments: int = 99, plan_id: str = "plan") -> int:
+    """Resumes a pack and commits up to `segments` of its segments; returns how many."""
     point = pack.resume(attempt=attempt)
     if point.done:
-        return
+        return 0
     carry = json.loads(point.checkpoint) if point.checkpoint else 0.0
-    for _, block in zip(range(segments), fake_segments(pack.pack_id, point.segment, carry), strict=False):
+    blocks = list(itertools.islice(fake_segments(pack.pack_id, point.segment, carry), segments))
+    for block in blocks:
         pack.commit(**block, attempt=attempt, plan_id=plan_id, fingerprint={"device": "fake"})
+    return len(blocks)
 
 
-def launch(root: Path) -> None:
-    """What a whole launch does to a folder."""
+def launch(root: Path) -> int:
+    """What a whole launch does to a folder; returns how many segments it trained."""
     store = SweepStore(root)
     with store.lock():
-        create_sweep(root)
-        store = SweepStore(root)
+        store = create_sweep(root)
         packs = [store.pack(pack_id) for pack_id in store.pack_ids()]
-        attempt = store.begin_attempt() if not all(pack.is_done() for pack in packs) else 0
-        for pack in packs:
-            train(pack, attempt, plan_id=store.read_plan()["plan_id"])
+        if all(pack.is_done() for pack in packs):
+            for pack in packs:
+                pack.tidy()
+            return 0
+        attempt = store.begin_attempt()
+        return sum(train(pack, attempt, plan_id=store.read_plan()["plan_id"]) for pack in packs)
 
 
 def published(root: Path) -> dict[str, bytes]:
     """Everything that readers of a sweep see, by name."""
-    return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in root.glob("[tw][re][ai]*/*")}
+    folders = (root / "traces", root / "weights")
+    return {path.relative_to(root).as_posix(): path.read_bytes() for folder in folders for path in folder.glob("*")}

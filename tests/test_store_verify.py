@@ -1,0 +1,101 @@
+import random
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+from store_helpers import create_sweep, launch, train
+
+from results.errors import DamagedError, MissingError, StoreError
+from results.store import SweepStore, plan_identity
+from results.verify import verify
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """One pack done, one in the middle."""
+    store = create_sweep(tmp_path / "s")
+    attempt, plan_id = store.begin_attempt(), store.read_plan()["plan_id"]
+    train(store.pack("aaaa"), attempt, plan_id=plan_id)
+    train(store.pack("bbbb"), attempt, segments=1, plan_id=plan_id)
+    return store.root
+
+
+def test_whole_sweep_has_no_findings(sweep):
+    assert verify(sweep) == []
+    launch(sweep)
+    assert verify(sweep) == []
+
+
+def test_one_flipped_bit_anywhere_is_found(sweep):
+    rng = random.Random(0)
+    payload = [*sweep.rglob("*.parquet"), *sweep.rglob("*.bin"), *sweep.rglob("*.safetensors"), *sweep.rglob("*.json")]
+    assert len(payload) > 10
+    for path in payload:
+        data = path.read_bytes()
+        for _ in range(10):
+            flipped = bytearray(data)
+            flipped[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+            path.write_bytes(flipped)
+            assert path in [finding.path for finding in verify(sweep)]
+        path.write_bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["traces/*", "weights/*", "packs/aaaa/segment*", "packs/bbbb/checkpoint*"])
+def test_deleted_and_shortened_files_are_found(sweep, kind):
+    path = next(sweep.glob(kind))
+    data = path.read_bytes()
+    for less in (None, b"", data[:-1]):
+        path.unlink(missing_ok=True)
+        if less is not None:
+            path.write_bytes(less)
+        assert [finding.path for finding in verify(sweep)] == [path]
+
+
+def test_files_that_nobody_vouches_for_are_found(sweep):
+    stranger = sweep / "traces" / "cccc-00000.parquet"
+    shutil.copy(sweep / "traces" / "aaaa-00001.parquet", stranger)
+    assert [str(finding) for finding in verify(sweep)] == [f"{stranger}: no header vouches for this file"]
+
+
+def test_header_from_another_sweep_is_found(sweep, tmp_path):
+    plan = SweepStore(sweep).read_plan()
+    other = SweepStore.create(tmp_path / "other", spec_text="", plan={**plan, "name": "other"})
+    shutil.copytree(sweep / "packs", other.root / "packs")
+    for folder in ("traces", "weights"):
+        shutil.copytree(sweep / folder, other.root / folder)
+    assert {finding.path.name for finding in verify(other.root)} == {"done.json", "header-00000.a1.json"}
+    assert all("another plan" in finding.problem for finding in verify(other.root))
+
+
+def test_table_with_a_run_twice_is_found(sweep):
+    store = SweepStore(sweep)
+    table = pq.read_table(sweep / "traces" / "aaaa-00001.parquet").select(["run_id", "width"])
+    store.write_runs(table)
+    assert [finding.problem for finding in verify(sweep)] == ["has more than one row for a run"]
+
+
+def test_edited_plan_is_refused(sweep):
+    path = sweep / "plan.json"
+    path.write_text(path.read_text().replace('"tiny"', '"tidy"'))
+    with pytest.raises(DamagedError, match="plan_id"):
+        SweepStore(sweep).read_plan()
+
+
+def test_plan_of_a_newer_version_is_refused(tmp_path):
+    store = create_sweep(tmp_path / "s")
+    plan = {**store.read_plan(), "schema_version": 2}
+    newer = SweepStore.create(tmp_path / "newer", spec_text="", plan=plan)
+    with pytest.raises(StoreError, match="newer version"):
+        newer.read_plan()
+
+
+def test_identity_of_a_plan_is_its_content():
+    plan = {"b": [1, 2.5, None], "a": {"x": 1}, "created": "now"}
+    same = {"plan_id": "x", "a": {"x": 1}, "b": (1, 2.5, None), "created": "then"}
+    assert plan_identity(plan) == plan_identity(same)
+    assert plan_identity(plan) != plan_identity({**plan, "b": [1, 2.5, 0]})
+
+
+def test_no_sweep_is_not_a_whole_sweep(tmp_path):
+    with pytest.raises(MissingError, match=r"no plan\.json"):
+        verify(tmp_path)
