@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator.errors import EXIT_CONFLICT, EXIT_ENVIRONMENT, EXIT_USAGE, UserError
+from orchestrator.errors import EXIT_BAD_DATA, EXIT_CONFLICT, EXIT_ENVIRONMENT, EXIT_USAGE, UserError
 from orchestrator.exits import exits, say
 
 app = typer.Typer(
@@ -131,6 +131,31 @@ def launch(
         spec, out=out, address=address, local=local, overrides=pairs(settings), only=only, max_hours=max_hours
     )
     raise typer.Exit(result.exit_code)
+
+
+@verb
+def status(
+    folder: Dir,
+    as_json: Json = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Check every sha256, row count and duplicate.")] = False,
+) -> None:
+    """Tell how far a sweep is, from its files alone."""
+    from orchestrator.status import read_status, status_text
+
+    damage = None
+    if verify:
+        from results.verify import verify as verify_files
+
+        damage = [str(finding) for finding in verify_files(folder)]
+    found = read_status(folder)
+    if as_json:
+        say(json.dumps({**found.to_json(), "damage": damage}, indent=1))
+    else:
+        say(status_text(found))
+        for line in ["files  as they were committed"] if damage == [] else damage or ():
+            say(line)
+    if damage:
+        raise typer.Exit(EXIT_BAD_DATA)
 
 
 @verb

@@ -91,10 +91,17 @@ def store_labels(sweep: Sweep, labels: pd.DataFrame) -> list[Path]:
 
 
 def draw(sweep: Sweep, path: Path, *, x: str, y: str | None, facet: str | None) -> None:
-    """Draw the sweep's labels. Raises UserError for what is no column, and for a suffix that is no picture."""
+    """Draw the sweep's labels. Raises UserError without labels, for what is no column and for an unknown suffix."""
+    labels = sweep.labels()
+    if labels.empty:
+        raise UserError(
+            f"{sweep.store.root} has no labels yet",
+            exit_code=EXIT_MISSING_INPUT,
+            hint="Launch it, or if runs have ended: grokctl label DIR.",
+        )
     scales = {name: axis["scale"] for name, axis in sweep.plan["axes"].items()}
     try:
-        figure = phase_diagram(sweep.labels(), x=x, y=y, facet=facet, scales=scales, title=sweep.plan["name"])
+        figure = phase_diagram(labels, x=x, y=y, facet=facet, scales=scales, title=sweep.plan["name"])
         save(figure, path)
     except ValueError as error:
         raise UserError(str(error), exit_code=EXIT_USAGE) from error
