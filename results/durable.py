@@ -9,11 +9,13 @@ one failure the kernel may call pages clean that never reached the disk.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
 from pathlib import Path
 
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<tag>[a-z]\d+)\.tmp")
 
 
@@ -50,7 +52,12 @@ def create_marker(path: Path, data: bytes = b"") -> None:
 
 def link_file(source: Path, target: Path) -> None:
     """Gives `source` a second name; FileExistsError if the name is taken. Unlike a rename it can replace nothing."""
-    os.link(source, target)
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno in NO_LINKS:
+            error.strerror = f"{error.strerror} (a sweep needs a file system with hard links)"
+        raise
     sync_folder(target.parent)
 
 

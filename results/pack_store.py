@@ -98,7 +98,10 @@ class PackStore:
         return None if entry is None else Failure(**entry)
 
     def read_progress(self) -> dict[str, Any] | None:
-        return read_json(self.files.progress)
+        """None too if a power cut took it."""
+        with contextlib.suppress(DamagedError):
+            return read_json(self.files.progress)
+        return None
 
     def resume(self, *, attempt: int) -> ResumePoint:
         """Takes the pack for the launch numbered `attempt`, and says where to go on.

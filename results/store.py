@@ -114,8 +114,9 @@ class SweepStore:
             self._name_holder(0)
             self._remove_temporaries()
             yield
-            os.ftruncate(descriptor, 0)
         finally:
+            if self._lock_file is not None:
+                os.ftruncate(descriptor, 0)
             self._lock_file = None
             os.close(descriptor)
 

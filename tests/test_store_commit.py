@@ -279,6 +279,8 @@ def test_progress_is_replaced_whole(store):
     for steps in (1, 2):
         pack.write_progress({"run_steps": steps})
     assert pack.read_progress() == {"run_steps": 2}
+    pack.files.progress.write_bytes(b"")
+    assert pack.read_progress() is None
     assert files(pack, ".*") == []
 
 

@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -6,6 +7,7 @@ import sys
 import pytest
 from store_helpers import create_sweep, make_plan
 
+from results import durable
 from results.errors import ConflictError, LockedError, MissingError
 from results.store import SweepStore
 
@@ -119,3 +121,17 @@ def test_packs_and_figures_have_safe_names(tmp_path):
     assert store.figure_path("phases.png").parent.is_dir()
     with pytest.raises(ValueError, match="figure"):
         store.figure_path("../phases.png")
+
+
+def test_file_system_without_hard_links_is_named_before_anything_is_trained(tmp_path, monkeypatch):
+    class Fat:
+        def __getattr__(self, name):
+            return getattr(os, name)
+
+        def link(self, source, target):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(durable, "os", Fat())
+    with pytest.raises(OSError, match="needs a file system with hard links"):
+        create_sweep(tmp_path / "s")
+    assert list((tmp_path / "s").iterdir()) == []
