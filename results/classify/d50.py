@@ -16,8 +16,8 @@ import numpy as np
 
 from results.classify.batch import BoolArray, FloatArray
 
-N_PLACES = 241
-N_SLOPES = 81
+N_PLACES = 201
+N_SLOPES = 41
 
 
 @dataclass(frozen=True, kw_only=True)

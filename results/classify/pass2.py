@@ -35,8 +35,9 @@ def compare_with_neighbours(labels: pd.DataFrame, settings: ClassifierSettings) 
     if "train_size" not in labels.columns or not (labels["phase"] == "memorization").any():
         return labels
     changed = {name: labels[name].astype(object).to_numpy(copy=True) for name in CHANGED}
+    runs = read_runs(labels)
     for rows in groups(labels):
-        group = read_group(labels, rows)
+        group = runs.at(rows)
         for finding in judge(group, settings):
             _write(changed, group, finding)
     return labels.assign(**{name: pd.Series(values, labels.index).infer_objects() for name, values in changed.items()})
@@ -50,7 +51,8 @@ class Group:
     run_ids: np.ndarray
     train_size: FloatArray
     t_val: FloatArray
-    budget: float
+    budget: FloatArray
+    """Equal among neighbours."""
     known: BoolArray
     """Whether it is known if the run generalizes within the budget."""
     candidate: BoolArray
@@ -58,6 +60,10 @@ class Group:
     @property
     def generalized(self) -> BoolArray:
         return np.asarray(np.isfinite(self.t_val))
+
+    def at(self, rows: IntArray) -> "Group":
+        """Some of the runs."""
+        return Group(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,18 +91,21 @@ def groups(labels: pd.DataFrame) -> Iterator[IntArray]:
     yield from np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
 
 
-def read_group(labels: pd.DataFrame, rows: IntArray) -> Group:
-    part = labels.iloc[rows]
-    phase, warning = part["phase"].to_numpy(dtype=object), part["warning"].to_numpy(dtype=object)
-    train_size = part["train_size"].to_numpy(dtype=np.float64, na_value=np.nan)
-    t_val = part["t_val"].to_numpy(dtype=np.float64)
+def read_runs(labels: pd.DataFrame) -> Group:
+    """All runs, as if neighbours."""
+    phase, warning = labels["phase"].to_numpy(dtype=object), labels["warning"].to_numpy(dtype=object)
+    train_size, budget = (
+        labels[name].to_numpy(dtype=np.float64, na_value=np.nan) if name in labels else np.full(len(labels), np.nan)
+        for name in ("train_size", "steps")
+    )
+    t_val = labels["t_val"].to_numpy(dtype=np.float64)
     settled = ~_has_flag(warning, CENSORED) & (phase != "diverged")
     return Group(
-        rows=rows,
-        run_ids=part["run_id"].to_numpy(dtype=object),
+        rows=np.arange(len(labels)),
+        run_ids=labels["run_id"].to_numpy(dtype=object),
         train_size=train_size,
         t_val=t_val,
-        budget=float(part["steps"].max()) if "steps" in part.columns else np.nan,
+        budget=budget,
         known=np.isfinite(train_size) & (np.isfinite(t_val) | settled),
         candidate=(phase == "memorization") & ~_has_flag(warning, ("partial_from_start",)),
     )
@@ -129,7 +138,7 @@ def judge(group: Group, settings: ClassifierSettings) -> Iterator[Finding]:
 def is_stable(group: Group, d50: D50, settings: ClassifierSettings) -> bool:
     """Whether the same traces, read at half of the budget, give nearly the same D50."""
     known = group.known
-    half = fit_d50(group.train_size[known], group.t_val[known] <= group.budget / 2, settings.pass2_level)
+    half = fit_d50(group.train_size[known], group.t_val[known] <= group.budget[known] / 2, settings.pass2_level)
     return half is not None and abs(half.value / d50.value - 1) <= settings.pass2_stability
 
 

@@ -51,7 +51,7 @@ class Label:
 def classify_trace(trace: Trace, settings: ClassifierSettings | None = None) -> Label:
     """The label of one run taken alone (pass 1)."""
     traces, runs = trace.frames()
-    row = label_runs(traces, runs, settings).iloc[0]
+    row = label_runs(traces, runs, settings).to_dict("records")[0]
     return Label(**{field.name: row[field.name] for field in fields(Label)})
 
 

@@ -1,0 +1,169 @@
+"""Pass 2: memorization below the critical size becomes ungrokking, when the neighbours show it and only then."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from label_traces import BUDGET, NEVER, sweep
+
+from results.classify import ClassifierSettings, label_runs
+from results.classify.d50 import fit_d50
+from results.classify.pass2 import KIND, compare_with_neighbours
+
+SIZES = (2000, 2400, 2800, 3200, 3600, 4000)
+
+
+def grid(t_val, n_seeds=8, **config):
+    """Runs over SIZES and seeds; `t_val(size, seed)` says when each generalizes."""
+    return [
+        {"train_size": size, "seed": seed, "t_train": 300, "t_val": t_val(size, seed), "width": 32} | config
+        for size in SIZES
+        for seed in range(n_seeds)
+    ]
+
+
+def sharp(size, seed):
+    return 9000 if size > 3000 else NEVER
+
+
+def phases(runs, **knobs):
+    labels = label_runs(*sweep(runs), ClassifierSettings(**knobs))
+    return labels.groupby("train_size")["phase"].agg(lambda phase: "/".join(sorted(set(phase)))).to_dict()
+
+
+def test_memorization_below_the_critical_size_becomes_ungrokking():
+    labels = label_runs(*sweep(grid(sharp)))
+    low = labels[labels["train_size"] == 2000]
+    assert set(low["phase"]) == {"ungrokking"} == set(low["huang_dynamic"])
+    assert set(low["ungrokking_kind"]) == {KIND}
+    assert set(low["pass"]) == {2}
+    witnesses = labels.set_index("run_id").loc[low["neighbours"].iloc[0].split(",")]
+    assert set(witnesses["train_size"]) == {3200}
+    assert len(witnesses) == 8
+    assert "below D50: 2,000 training examples, where 0 of 8 seeds generalize" in low["why"].iloc[0]
+    high = labels[labels["train_size"] > 3000]
+    assert (set(high["phase"]), set(high["pass"]), set(high["neighbours"])) == ({"grokking"}, {1}, {""})
+
+
+def test_a_size_within_the_interval_of_d50_stays_memorization():
+    alone, many = phases(grid(sharp, n_seeds=1)), phases(grid(sharp, n_seeds=8))
+    assert (alone[2800], many[2800]) == ("memorization", "ungrokking")
+
+
+def test_without_larger_sizes_that_generalize_nothing_is_known():
+    assert set(phases(grid(lambda size, seed: NEVER)).values()) == {"memorization"}
+    few = [run for run in grid(sharp) if run["train_size"] < 3000]
+    assert set(phases(few).values()) == {"memorization"}
+
+
+def test_more_data_that_hurts_proves_nothing():
+    assert set(phases(grid(lambda size, seed: 9000 if size < 3000 else NEVER)).values()) == {"grokking", "memorization"}
+
+
+def test_a_moving_d50_leaves_memorization_marked_provisional():
+    moving = grid(lambda size, seed: 30_000 if 2500 < size <= 3600 else 9000 if size > 3600 else NEVER)
+    labels = label_runs(*sweep(moving))
+    low = labels[labels["train_size"] == 2000]
+    assert (set(low["phase"]), set(low["warning"])) == ({"memorization"}, {"provisional"})
+    relaxed = label_runs(*sweep(moving), ClassifierSettings(pass2_stability=1))
+    assert set(relaxed[relaxed["train_size"] == 2000]["phase"]) == {"ungrokking"}
+
+
+def test_at_most_a_quarter_of_the_seeds_may_generalize():
+    lucky = grid(lambda size, seed: 9000 if size > 3000 or (size == 2000 and seed < 3) else NEVER, n_seeds=10)
+    own = phases(lucky)
+    assert own[2000] == "grokking/memorization"
+    assert phases(lucky, pass2_share=0.3)[2000] == "grokking/ungrokking"
+
+
+def test_neighbours_agree_in_everything_but_size_and_seed():
+    narrow = grid(lambda size, seed: NEVER, width=32)
+    wide = grid(sharp, width=64)
+    labels = label_runs(*sweep(narrow + wide))
+    assert set(labels[labels["width"] == 32]["phase"]) == {"memorization"}
+    assert "ungrokking" in set(labels[labels["width"] == 64]["phase"])
+
+
+def test_what_follows_from_the_size_does_not_part_neighbours():
+    runs = [
+        run | {"val_size": 12769 - run["train_size"], "train_fraction": run["train_size"] / 12769}
+        for run in grid(sharp)
+    ]
+    assert phases(runs)[2000] == "ungrokking"
+    assert phases([run | {"batch_size": run["train_size"]} for run in runs])[2000] == "ungrokking"
+    assert phases([run | {"batch_size": 512} for run in runs])[2000] == "ungrokking"
+
+
+def test_partly_right_from_the_start_is_never_turned():
+    traces, runs = sweep(grid(sharp))
+    low = traces["run_id"].isin(runs.loc[runs["train_size"] == 2000, "run_id"])
+    traces.loc[low, "val_accuracy"] = 0.4
+    labels = label_runs(traces, runs)
+    assert set(labels[labels["train_size"] == 2000]["phase"]) == {"memorization"}
+
+
+def test_runs_that_stopped_early_do_not_count():
+    traces, runs = sweep(grid(sharp))
+    low = runs.loc[runs["train_size"] < 2600, "run_id"]
+    cut = traces[~(traces["run_id"].isin(low) & (traces["step"] > BUDGET / 2))]
+    labels = label_runs(cut, runs)
+    assert set(labels[labels["run_id"].isin(low)]["phase"]) == {"undecided"}
+
+
+def test_the_pass_is_idempotent_and_blind_to_order():
+    labels = label_runs(
+        *sweep(grid(sharp) + grid(lambda size, seed: 9000 if size > 2500 + 100 * seed else NEVER, width=8))
+    )
+    assert set(labels["pass"]) == {1, 2}
+    settings = ClassifierSettings()
+    pd.testing.assert_frame_equal(compare_with_neighbours(labels, settings), labels)
+    shuffled = compare_with_neighbours(labels.sample(frac=1, random_state=0), settings)
+    pd.testing.assert_frame_equal(shuffled.sort_values("run_id", ignore_index=True), labels)
+
+
+def test_traces_alone_are_enough():
+    traces, runs = sweep(grid(sharp))
+    joined = traces.merge(runs.drop(columns="outcome"), on="run_id")
+    assert label_runs(joined)["phase"].tolist() == label_runs(traces, runs)["phase"].tolist()
+
+
+# D50
+
+
+def seeds(shares, n_seeds):
+    sizes = np.repeat(np.array(SIZES, float), n_seeds)
+    yes = np.concatenate([np.arange(n_seeds) < round(share * n_seeds) for share in shares])
+    return sizes, yes
+
+
+def test_d50_of_separated_seeds_lies_between_the_sizes_and_is_finite():
+    d50 = fit_d50(*seeds([0, 0, 0, 1, 1, 1], 3), 0.9)
+    assert 2800 < d50.value < 3200
+    assert 2000 < d50.low < d50.value < d50.high < 4000
+
+
+def test_d50_recovers_a_known_curve():
+    draw = np.random.default_rng(0)
+    sizes = np.repeat(np.geomspace(1000, 9000, 12), 60)
+    yes = draw.uniform(size=len(sizes)) < 1 / (1 + np.exp(-6 * np.log(sizes / 3000)))
+    d50 = fit_d50(sizes, yes, 0.9)
+    assert d50.value == pytest.approx(3000, rel=0.05)
+    assert d50.low < 3000 < d50.high
+
+
+def test_the_interval_of_d50_covers_as_it_says():
+    draw = np.random.default_rng(1)
+    sizes = np.repeat(np.geomspace(1500, 6000, 7), 6)
+    share = 1 / (1 + np.exp(-5 * np.log(sizes / 3000)))
+    fits = [fit_d50(sizes, draw.uniform(size=len(sizes)) < share, 0.9) for _ in range(150)]
+    covered = np.mean([fit is not None and fit.low <= 3000 <= fit.high for fit in fits])
+    assert 0.84 < covered < 0.96
+
+
+def test_more_seeds_narrow_the_interval():
+    few, many = (fit_d50(*seeds([0, 0, 0.5, 1, 1, 1], n), 0.9) for n in (2, 20))
+    assert many.high - many.low < 0.6 * (few.high - few.low)
+
+
+@pytest.mark.parametrize("shares", [[0] * 6, [1] * 6, [1, 1, 1, 0, 0, 0]])
+def test_no_d50_without_sizes_on_both_sides(shares):
+    assert fit_d50(*seeds(shares, 4), 0.9) is None

@@ -1,0 +1,279 @@
+"""Which phase a whole trace shows: archetypes of all phases, and the cases where a naive reading goes wrong."""
+
+import numpy as np
+import pytest
+from label_traces import BUDGET, CHANCE, eval_steps, flags, label, learns, rise
+
+from results.classify.explain import PHASE_ORDER
+
+
+def two_stage(steps):
+    """Part of the training set is memorized, then both accuracies rise together (Huang et al. 2024, figure 2a)."""
+    return rise(steps, 100, high=0.5) + rise(steps, 8000, high=0.5), rise(steps, 8000)
+
+
+def noisy(x, deviation=0.02):
+    return np.clip(x + np.random.default_rng(0).normal(0, deviation, len(x)), 0, 1)
+
+
+STEPS = eval_steps()
+PARTLY, TOGETHER = two_stage(STEPS)
+GONE = learns(2000)(STEPS) - rise(STEPS, 20_000, high=0.95)
+
+ARCHETYPES = {
+    "both at once": (learns(300), learns(300), "comprehension"),
+    "validation shortly after": (learns(300), learns(900), "comprehension"),
+    "validation before training": (learns(3000), learns(500), "comprehension"),
+    "validation without training": (learns(500, high=0.8), learns(500), "comprehension"),
+    "long after": (learns(300), learns(10_000), "grokking"),
+    "long after, to 95 %": (learns(300), learns(10_000, high=0.95), "grokking"),
+    "slow, both gradually": (learns(8000), learns(11_000), "grokking"),
+    "long after, noisily": (noisy(learns(300)(STEPS)), noisy(learns(10_000)(STEPS)), "grokking"),
+    "late to a moderate level": (learns(300), learns(10_000, high=0.6), "semi-grokking"),
+    "late to a low level": (learns(300), learns(10_000, high=0.2), "semi-grokking"),
+    "in two late steps": (
+        learns(300),
+        rise(STEPS, 3000, low=CHANCE, high=0.3) + rise(STEPS, 15_000, high=0.4),
+        "semi-grokking",
+    ),
+    "part, then both": (PARTLY, TOGETHER, "progression"),
+    "part, then both in part": (PARTLY * 0.8, TOGETHER * 0.6, "progression"),
+    "fitted, at chance": (learns(300), CHANCE, "memorization"),
+    "fitted, below chance": (learns(300), 0.0, "memorization"),
+    "fitted, at chance, noisily": (noisy(learns(300)(STEPS)), noisy(CHANCE + 0 * STEPS), "memorization"),
+    "partly right from the start": (learns(300), learns(200, high=0.4), "memorization"),
+    "an early bump": (learns(300), CHANCE + 0.1 * np.exp(-((np.log1p(STEPS) - 4) ** 2)), "memorization"),
+    "generalized, then lost": (learns(300), GONE, "ungrokking"),
+    "risen past half, then lost": (learns(300), GONE * 0.7, "ungrokking"),
+    "generalized, then lost both": (learns(300)(STEPS) - rise(STEPS, 20_000, high=0.8), GONE, "confusion"),
+    "nothing learnt": (CHANCE, CHANCE, "confusion"),
+    "half of the training set": (learns(300, high=0.5), CHANCE, "confusion"),
+    "validation still rising": (learns(300), learns(60_000), "undecided"),
+    "training still rising": (learns(60_000), CHANCE, "undecided"),
+}
+
+
+@pytest.mark.parametrize("name", ARCHETYPES)
+def test_each_archetype_gets_its_phase(name):
+    train, val, phase = ARCHETYPES[name]
+    result = label(train, val)
+    assert result.phase == phase, result.why
+    assert (result.confidence == 0) == (phase == "undecided")
+
+
+def test_archetypes_cover_every_phase_of_a_run_alone():
+    assert {phase for *_, phase in ARCHETYPES.values()} == set(PHASE_ORDER) - {"diverged"}
+
+
+def test_evidence_of_grokking():
+    result = label(learns(300), learns(10_000), param_norm=rise(STEPS, 10_000, low=55, high=33))
+    assert result.t_train_lo < result.t_train < 500
+    assert result.t_val_lo < result.t_val
+    assert 10_000 < result.t_val < 14_000
+    assert result.delay == result.t_val - result.t_train
+    assert result.t_train < result.t_onset < 10_000
+    assert result.onset_train_accuracy > 0.99
+    assert result.peak_val_accuracy == pytest.approx(1, abs=1e-3)
+    assert -0.5 < result.norm_change < -0.3
+    assert (result.n_surges, result.liu_phase, result.huang_dynamic) == (1, "grokking", "grokking")
+    assert "steps later" in result.why
+    assert flags(result) == set()
+
+
+def test_a_falling_norm_speaks_against_progression():
+    grows = label(PARTLY, TOGETHER, param_norm=rise(STEPS, 8000, low=18, high=32))
+    falls = label(PARTLY, TOGETHER, param_norm=rise(STEPS, 8000, low=32, high=18))
+    assert (grows.phase, grows.huang_dynamic) == ("progression", "progression")
+    assert falls.phase != "progression"
+
+
+def test_grokking_with_a_growing_norm_is_not_huangs():
+    result = label(learns(300), learns(10_000), param_norm=rise(STEPS, 10_000, low=18, high=32))
+    assert (result.phase, result.huang_dynamic) == ("grokking", "none")
+
+
+def test_slow_learning_without_a_plateau_is_flagged_and_can_be_required():
+    slow = (learns(8000), learns(11_000))
+    assert "no_plateau" in flags(label(*slow))
+    assert "slow, no plateau" in label(*slow).why
+    assert label(*slow, knobs={"require_plateau": True}).phase == "comprehension"
+    assert label(*slow, knobs={"require_ratio": 3}).phase == "comprehension"
+    assert label(learns(300), learns(10_000), knobs={"require_plateau": True, "require_ratio": 3}).phase == "grokking"
+
+
+def test_confusion_flags_what_is_held_and_what_was_lost():
+    assert "partial_training" in flags(label(learns(300, high=0.5), CHANCE))
+    assert "partial_training" not in flags(label(CHANCE, CHANCE))
+    assert "forgot" in flags(label(learns(300)(STEPS) - rise(STEPS, 20_000, high=0.8), GONE))
+
+
+def test_collapsed_is_a_kind_of_ungrokking():
+    assert label(learns(300), GONE).ungrokking_kind == "collapsed"
+    assert label(learns(300), learns(10_000)).ungrokking_kind == ""
+
+
+# Chance
+
+
+def test_chance_one_half():
+    kinds = {"chance_accuracy": 0.5, "val_size": 10_000}
+    assert label(learns(300, chance=0.5), 0.52, **kinds).phase == "memorization"
+    assert label(learns(300, chance=0.5), learns(9000, chance=0.5), **kinds).phase == "grokking"
+    assert label(learns(300, chance=0.5), learns(9000, chance=0.5, high=0.75), **kinds).phase == "semi-grokking"
+    assert label(0.5, 0.5, **kinds).phase == "confusion"
+    assert "partial_training" not in flags(label(0.52, 0.5, **kinds))
+
+
+def test_unknown_chance_comes_from_the_knob_or_is_flagged():
+    unknown = label(learns(300), 0.3, chance_accuracy=None)
+    assert "chance_unknown" in flags(unknown)
+    known = label(learns(300), 0.3, chance_accuracy=None, knobs={"chance": 0.3})
+    assert (known.phase, flags(known)) == ("memorization", set())
+
+
+def test_three_of_ten_are_luck_and_five_are_not():
+    sizes = {"chance_accuracy": 1 / 11, "train_size": 45, "val_size": 10, "train_fraction": 45 / 55}
+    late = (STEPS > 9000) * 1.0
+    assert label(learns(300), 0.1 + 0.2 * late, **sizes).phase == "memorization"
+    assert label(learns(300), 0.1 + 0.4 * late, **sizes).phase == "semi-grokking"
+
+
+def test_the_chance_band_of_a_small_sample_is_wider_than_that_of_a_census():
+    val = rise(STEPS, 2000, low=0.0, high=0.15) + rise(STEPS, 20_000, high=0.8)
+    sizes = {"train_size": 100, "val_size": 100, "chance_accuracy": 0.1}
+    sample, census = (label(learns(300), val, train_fraction=f, **sizes) for f in (0.01, 0.5))
+    assert census.t_onset < 4000 < sample.t_onset
+    assert sample.phase == census.phase == "grokking"
+
+
+# Counts
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nine_of_ten_reaches_nine_tenths(dtype):
+    val = np.where(STEPS > 5000, 0.9, 0.1).astype(dtype)
+    result = label(learns(300), val, val_size=10, train_size=45)
+    assert (result.phase, result.peak_val_accuracy, result.liu_phase) == ("grokking", 0.9, "grokking")
+    assert label(learns(300), val).phase == "grokking"
+
+
+def test_rounded_accuracies_are_read_as_counts():
+    val = np.where(STEPS > 5000, 0.67, 0.0)
+    assert label(learns(300), val, val_size=3, knobs={"theta_val": 2 / 3}).phase == "grokking"
+    assert label(learns(300), val - 0.01, knobs={"theta_val": 2 / 3}).phase == "semi-grokking"
+
+
+def test_one_hundred_validation_examples():
+    noise = np.random.default_rng(1).binomial(100, 0.1, len(STEPS)) / 100
+    sizes = {"chance_accuracy": 0.1, "val_size": 100, "train_size": 100}
+    assert label(learns(300), noise, **sizes).phase == "memorization"
+    grown = np.random.default_rng(1).binomial(100, rise(STEPS, 9000, low=0.1, high=0.97)) / 100
+    assert label(learns(300), grown, **sizes).phase == "grokking"
+
+
+def test_one_example_more_is_not_a_rise():
+    val = np.where(STEPS > 0.95 * BUDGET, 0.2, 0.1)
+    assert label(learns(300), val, val_size=10, chance_accuracy=0.1).phase == "memorization"
+    assert label(learns(300), val, val_size=10_000, chance_accuracy=0.1).phase == "undecided"
+
+
+# Nuisances
+
+
+def test_label_noise_lowers_the_training_threshold_where_it_is_not_fitted():
+    rule_only = learns(300, high=0.8)
+    assert label(rule_only, learns(10_000)).phase == "comprehension"
+    result = label(rule_only, learns(10_000), label_noise=0.2)
+    assert result.phase == "grokking"
+    assert "noisy_labels" in flags(result)
+    assert "noisy_labels" not in flags(label(learns(300), learns(10_000), label_noise=0.2))
+
+
+def test_slingshots_change_nothing():
+    train, val = learns(300)(STEPS), learns(10_000)(STEPS)
+    for row in range(150, len(STEPS) - 5, 20):
+        train[row], val[row] = 0.4, val[row] * 0.3
+    clean = label(learns(300), learns(10_000))
+    result = label(train, val)
+    assert (result.phase, result.t_train, result.t_val) == ("grokking", clean.t_train, clean.t_val)
+
+
+def test_a_lone_spike_is_no_crossing():
+    val = np.full(len(STEPS), CHANCE)
+    val[[100, 200]] = 1.0
+    result = label(learns(300), val)
+    assert (result.phase, result.liu_phase) == ("memorization", "grokking")
+    assert np.isnan(result.t_val)
+    assert result.peak_val_accuracy == pytest.approx(CHANCE)
+
+
+def test_an_early_bump_is_not_the_onset():
+    bump = 0.3 * np.exp(-((np.log1p(STEPS) - 4.5) ** 2) * 4)
+    result = label(learns(300), learns(10_000)(STEPS) + bump)
+    assert result.phase == "grokking"
+    assert result.t_onset > 4000
+
+
+def test_surges_are_counted():
+    in_three = sum(rise(STEPS, middle, high=1 / 3, width=0.02) for middle in (1000, 5000, 25_000))
+    assert label(learns(300), in_three).n_surges == 3
+    assert label(learns(300), learns(10_000)).n_surges == 1
+    assert label(learns(300), STEPS / BUDGET * 0.5).n_surges == 1
+    assert label(learns(300), CHANCE).n_surges == 0
+
+
+def test_oscillation_is_flagged():
+    swing = 0.5 + 0.5 * np.sign(np.sin(STEPS / 3000))
+    assert "unstable" in flags(label(learns(300), swing))
+    assert "unstable" not in flags(label(learns(300), learns(10_000)))
+    assert "unstable" not in flags(label(learns(300), noisy(CHANCE + 0 * STEPS)))
+
+
+def test_a_restless_run_is_not_rising():
+    swing = 0.5 + 0.2 * np.sin(STEPS / 4000 + 2.5)
+    assert swing[STEPS >= 0.9 * BUDGET].mean() > swing[(STEPS > 0.7 * BUDGET) & (STEPS < 0.8 * BUDGET)].mean() + 0.05
+    assert label(swing, CHANCE).phase == "confusion"
+
+
+# Logs
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        np.linspace(0, BUDGET, 12).astype(int),
+        np.arange(0, BUDGET + 1, 10),
+        np.unique(np.random.default_rng(0).integers(0, BUDGET, 90)) * 1,
+        np.unique(np.geomspace(1, BUDGET, 200).astype(int)),
+    ],
+    ids=["coarse", "dense", "irregular", "log"],
+)
+def test_any_log_shows_the_same_phase(steps):
+    steps = np.append(steps[:-1], BUDGET)
+    assert label(learns(300), learns(20_000), steps=steps).phase == "grokking"
+    assert label(learns(300), CHANCE, steps=steps).phase == "memorization"
+    assert label(CHANCE, CHANCE, steps=steps).phase == "confusion"
+
+
+def test_a_delay_known_only_to_an_interval_has_low_confidence():
+    steps = np.arange(0, BUDGET + 1, 2000)
+    result = label(learns(3000), learns(4500), steps=steps)
+    assert result.t_val_lo - result.t_train < 1000 <= result.t_val - result.t_train_lo
+    assert "straddles_delta" in flags(result)
+    assert result.confidence <= 0.5
+    clear = label(learns(300), learns(30_000), steps=steps)
+    assert "straddles_delta" not in flags(clear)
+    assert clear.confidence > 0.9
+
+
+def test_the_delay_decides_at_exactly_delta():
+    for late, phase in ((1999, "comprehension"), (2000, "grokking")):
+        steps = np.arange(1, 10_001)
+        result = label((steps >= 1000) * 1.0, (steps >= late) * 1.0, steps=steps, outcome=None)
+        assert (result.delay, result.phase) == (late - 1000, phase)
+
+
+@pytest.mark.parametrize("cut", [8000, 10_000, 12_000])
+def test_a_run_cut_in_mid_rise_is_undecided_when_the_budget_ends_there(cut):
+    steps = eval_steps(cut)
+    assert label(learns(300), learns(10_000), steps=steps, budget=cut).phase == "undecided"
