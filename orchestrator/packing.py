@@ -37,8 +37,10 @@ COMPILE_S = 40.0
 """What torch.compile costs for each shape and process without a warm cache (measured: 20 to 35 s on an idle core)."""
 COMPILE_MUST_SAVE = 4
 """Compiling is chosen if it saves this many times its cost: the estimate may be off by a factor."""
-GRAINS = (2.0, 1.0, 0.5, 1 / 3, 0.25, 1 / 6, 0.125, 1 / 16)
+GRAINS = (float("inf"), 2.0, 1.0, 0.5, 1 / 3, 0.25, 1 / 6, 0.125, 1 / 16)
 """Pack durations that are tried, as shares of the ideal duration of the sweep."""
+SLACK = 1.03
+"""Fewer packs are worth this much longer a sweep."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,12 +280,13 @@ class _Cutter:
 
 
 def _best_cut(bands: Sequence[Band], cutter: _Cutter) -> list[_Share]:
-    """The grain under which the last slot finishes first; of equals, the one with fewer packs."""
+    """The grain under which the last slot finishes first; the coarsest of those that come close to it."""
     slots = cutter.slots.slots
     ideal_s = sum(cutter.shares(band, float("inf"))[0].seconds for band in bands) / slots
     candidates = [[s for band in bands for s in cutter.shares(band, grain * ideal_s)] for grain in GRAINS]
     allowed = [c for c in candidates if len(c) <= MAX_FILES] or candidates[:1]
-    return min(allowed, key=lambda c: (round(makespan((s.seconds for s in c), slots), 3), len(c)))
+    spans = [makespan((share.seconds for share in c), slots) for c in allowed]
+    return next(c for c, span in zip(allowed, spans, strict=True) if span <= SLACK * min(spans))
 
 
 def _segment_limit(shares: Sequence[_Share]) -> int:

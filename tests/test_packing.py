@@ -1,0 +1,203 @@
+"""Packs hold runs of one shape and similar train sizes, every run once, and all slots finish at about the same time."""
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.expand import expand
+from orchestrator.packing import (
+    COMPILE_S,
+    MAX_FILES,
+    MAX_SEGMENTS,
+    PADDING_LIMIT,
+    PackingOptions,
+    Slots,
+    cut,
+    makespan,
+    pack_id,
+    padding_bands,
+    schedule_length,
+    shape_groups,
+)
+from orchestrator.run_table import RunTable
+from orchestrator.spec import load_text
+from trainers.config import RunConfig, shape_key
+from trainers.trace import Engine, PackSettings
+
+SLOTS = Slots(device="cpu", slots=2, cpus_per_pack=1, gpus_per_pack=0.0, has_compiler=False)
+PLAIN = "name: t\ntask: {modulus: 31}\nmodel: {width: 8}\nsteps: 1000\ntrain_size: 300\n"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A run-step costs its share of the width, and the dispatch is shared by the lanes."""
+
+    lanes: int = 8
+    scale: float = 1.0
+    calibrated: bool = False
+
+    def preferred_lanes(self, config: RunConfig) -> int:
+        return self.lanes
+
+    def seconds_per_run_step(self, config: RunConfig, lanes: int, engine: Engine) -> float:
+        speed = {"plain": 1.0, "eager": 1.0, "compiled": 3.0}[engine]
+        return self.scale * (config.width * config.train_size * 1e-6 + 1e-3 / lanes) / speed
+
+
+def table_of(text: str) -> RunTable:
+    return expand(load_text(PLAIN + text).spec)
+
+
+def cut_table(table: RunTable, slots: Slots = SLOTS, cost: Cost = Cost(), **options: object) -> list:
+    return cut(table, slots, cost, PackingOptions(**options))  # type: ignore[arg-type]
+
+
+MIXED = """
+where: batch_size <= train_size
+grid:
+  width: [4, 8]
+  train_size: [100, 300, 310, 600]
+  batch_size: [null, 300, 512]
+  dropout: [0.0, 0.1, 0.2]
+  learning_rate: [1e-3, 1e-2]
+"""
+
+
+def test_shape_groups_are_those_of_shape_key():
+    table = table_of(MIXED)
+    expected: dict[object, list[int]] = {}
+    for row in range(table.n_runs):
+        expected.setdefault(shape_key(table.config(row)), []).append(row)
+    assert [group.tolist() for group in shape_groups(table)] == list(expected.values())
+
+
+def test_every_run_is_in_one_pack_with_runs_of_its_shape():
+    table = table_of(MIXED + "seeds: 3\n")
+    packs = cut_table(table)
+    assert Counter(np.concatenate([pack.indices for pack in packs]).tolist()) == Counter(range(table.n_runs))
+    for pack in packs:
+        assert len({shape_key(config) for config in table.configs(pack.indices)}) == 1
+
+
+def test_padding_of_full_batches_is_bounded():
+    table = table_of("grid: {train_size: {range: [20, 900, 7]}}\nseeds: 2\n")
+    for pack in cut_table(table):
+        sizes = [config.train_size for config in table.configs(pack.indices)]
+        assert max(sizes) * len(sizes) <= PADDING_LIMIT * sum(sizes)
+        assert sizes == sorted(sizes, reverse=True)
+
+
+def test_minibatches_are_not_padded_so_all_train_sizes_share_packs():
+    table = table_of("batch_size: 16\ngrid: {train_size: [100, 300, 900]}\nseeds: 8\n")
+    assert len(cut_table(table)) == SLOTS.slots
+
+
+@given(st.lists(st.integers(1, 1000), min_size=1, max_size=60))
+def test_bands_are_contiguous_and_as_long_as_the_limit_allows(sizes: list[int]):
+    descending = np.array(sorted(sizes, reverse=True))
+    bands = padding_bands(descending, PADDING_LIMIT)
+    assert list(itertools.chain(*(range(start, stop) for start, stop in bands))) == list(range(len(sizes)))
+    for start, stop in bands:
+        band = descending[start:stop]
+        assert band[0] * len(band) <= PADDING_LIMIT * band.sum()
+        longer = descending[start : stop + 1]
+        assert stop == len(sizes) or longer[0] * len(longer) > PADDING_LIMIT * longer.sum()
+
+
+def test_equal_runs_fill_all_slots_evenly():
+    packs = cut_table(table_of("seeds: 64\n"))
+    assert len(packs) % SLOTS.slots == 0
+    assert {len(pack.indices) for pack in packs} == {64 // len(packs)}
+    assert {pack.settings.lanes for pack in packs} == {8}
+
+
+def test_a_dear_shape_is_split_so_that_no_slot_waits_for_it():
+    # Alone, the wide runs would take ten times as long as all others together.
+    table = table_of("grid: {width: [4, 8, 120]}\nseeds: 32\n")
+    slots = replace(SLOTS, slots=4)
+    packs = cut_table(table, slots, Cost(scale=10))
+    total = sum(pack.estimated_s for pack in packs)
+    assert makespan((pack.estimated_s for pack in packs), 4) < 1.15 * total / 4
+    assert [pack.estimated_s for pack in packs] == sorted((pack.estimated_s for pack in packs), reverse=True)
+
+
+def test_few_runs_still_use_every_slot():
+    assert len(cut_table(table_of("seeds: 4\n"), replace(SLOTS, slots=4), Cost(scale=1000))) == 4
+
+
+def test_short_sweeps_are_not_cut_to_crumbs():
+    # Starting a pack costs more than all these runs.
+    assert len(cut_table(table_of("seeds: 12\n"), replace(SLOTS, slots=12), Cost(scale=1e-3))) == 1
+
+
+def test_lanes_of_the_spec_are_used():
+    packs = cut_table(table_of("seeds: 40\n"), lanes=3)
+    assert {pack.settings.lanes for pack in packs} == {3}
+
+
+@pytest.mark.parametrize(
+    ("has_compiler", "scale", "engine"), [(False, 100.0, "eager"), (True, 100.0, "compiled"), (True, 0.01, "eager")]
+)
+def test_compiling_needs_a_compiler_and_enough_work(has_compiler: bool, scale: float, engine: str):
+    packs = cut_table(table_of("seeds: 16\n"), replace(SLOTS, has_compiler=has_compiler), Cost(scale=scale))
+    assert {pack.settings.engine for pack in packs} == {engine}
+    assert all((pack.estimated_s > COMPILE_S) == (engine == "compiled" or scale > 1) for pack in packs)
+
+
+def test_the_engine_of_the_spec_is_used():
+    packs = cut_table(table_of("seeds: 2\n"), engine="plain")
+    assert {pack.settings.engine for pack in packs} == {"plain"}
+
+
+def test_segments_last_about_as_long_as_asked():
+    for pack in cut_table(table_of("seeds: 8\n"), cost=Cost(scale=50), segment_s=15.0):
+        assert 10 < pack.estimated_s / pack.n_segments < 20
+        assert pack.n_segments == -(-1000 // pack.settings.segment_steps)
+
+
+def test_segments_of_a_pack_are_bounded_however_long_it_is():
+    for pack in cut_table(table_of("seeds: 8\n"), cost=Cost(scale=1e6)):
+        assert 100 < pack.n_segments <= MAX_SEGMENTS
+
+
+def test_many_runs_publish_about_2000_files():
+    table = table_of("grid: {learning_rate: {geomspace: [1e-4, 1e-2, 100]}}\nseeds: 800\n")
+    packs = cut_table(table, cost=Cost(lanes=16))
+    assert sum(-(-len(pack.indices) // pack.settings.lanes) for pack in packs) <= 1.1 * MAX_FILES
+
+
+def test_runs_that_may_stop_early_publish_about_2000_files():
+    # Any segment may then end a run, and publish it.
+    stop = "stop: {val_accuracy: 0.99}\nseeds: 8000\n"
+    packs = cut_table(table_of(stop), cost=Cost(scale=100))
+    assert 1000 < sum(pack.n_segments for pack in packs) <= 1.1 * MAX_FILES
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 8))
+def test_schedule_length_is_that_of_lanes_that_refill(steps: list[int], lanes: int):
+    waiting, busy, now = list(steps), [], 0
+    while waiting or busy:
+        while waiting and len(busy) < lanes:
+            busy.append(waiting.pop(0))
+        passed = min(busy)
+        now += passed
+        busy = [left - passed for left in busy if left > passed]
+    assert schedule_length(np.array(steps), lanes) == now
+
+
+def test_pack_ids_name_what_decides_the_bits():
+    plain = PackSettings(lanes=2, engine="eager", threads=1, segment_steps=10, device="cpu")
+    ids = {
+        pack_id(runs, settings, dtype)
+        for runs in (["a", "b"], ["b", "a"])
+        for settings in (plain, replace(plain, lanes=4), replace(plain, device="cuda"))
+        for dtype in ("float32", "float64")
+    }
+    assert len(ids) == 12
+    assert pack_id(["a", "b"], plain, "float32") == "5bf43bc670ce90b4"
