@@ -402,7 +402,7 @@ def _why(row: dict[str, Any], axis: str, settings: DescentSettings) -> str:
     return f"{seeds} would have shown only a dip of {row['detectable']:.2g} or more"
 
 
-def p_text(row: Mapping[str, Any]) -> str:
+def p_text(row: Mapping[Any, Any]) -> str:
     """The p value that the verdict rests on, after Holm's correction."""
     p = row["dip_p_holm"] if row["verdict"] == "dip_only" else max(row["p_holm"], row["dip_p_holm"])
     if not math.isfinite(p):

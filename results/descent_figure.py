@@ -176,7 +176,12 @@ def _mark_dip(axes: Axes, verdict: pd.Series, layout: AxisLayout, means: Mapping
         return
     places = dict(zip(layout.values, layout.positions, strict=True))
     low, high = axes.get_ylim()
-    for column, name, is_above in (("peak_at", "peak", not is_loss), ("dip_at", "dip", is_loss), ("end_at", "", True)):
+    names = ("minimum", "bump") if is_loss else ("peak", "dip")
+    for column, name, is_above in (
+        ("peak_at", names[0], not is_loss),
+        ("dip_at", names[1], is_loss),
+        ("end_at", "", True),
+    ):
         x = places[verdict[column]]
         y = means[x]
         axes.plot(x, y, "o", color=INK, markerfacecolor="white", markersize=6, markeredgewidth=1.3)
