@@ -78,6 +78,12 @@ def options(
     """Options of grokctl itself; the callback has done what there is to do."""
 
 
+def positive(hours: float | None) -> float | None:
+    if hours is not None and not 0 < hours < 1e6:
+        raise typer.BadParameter(f"{hours:g} is no number of hours to train for")
+    return hours
+
+
 @verb
 def check(spec: Spec, settings: Settings = None) -> None:
     """Find every problem of a spec, with line and column."""
@@ -121,7 +127,9 @@ def launch(
     ] = None,
     max_hours: Annotated[
         float | None,
-        typer.Option("--max-hours", metavar="H", help="Stop at a commit after this time.", show_default=False),
+        typer.Option(
+            "--max-hours", metavar="H", callback=positive, help="Stop at a commit after this time.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Train, label and draw a sweep. Launching again resumes it, and tries failed packs again."""

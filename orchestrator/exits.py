@@ -1,7 +1,7 @@
 """How a command ends: its exit code, and what it says when something went wrong.
 
 Known errors become one message, and where there is one the next step. Whatever else escapes is our bug: exit code 70,
-with a traceback. What users wrote (names, paths, YAML) reaches the terminal only through `say` and `complain`, which drop
+with a traceback. What users wrote (names, paths, YAML) reaches the terminal through `say` and `complain`, which drop
 control characters: a spec from elsewhere must not be able to move the cursor or set the title of a window.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import typer
 
 from orchestrator import errors
-from orchestrator.errors import UserError
+from orchestrator.errors import SpecError, UserError
 from results.errors import ConflictError, DamagedError, FencedError, LockedError, MissingError, StoreError
 
 
@@ -92,7 +92,8 @@ def explain(error: Exception) -> int:
             known.code, "This is a bug in grokctl. Please report it with the lines above and `grokctl --version`."
         )
     else:
-        complain(f"error: {message_of(error)}")
+        # The problems of a spec begin with file:line:col, where editors look for it.
+        complain(str(error) if isinstance(error, SpecError) else f"error: {message_of(error)}")
     if known.hint:
         complain(known.hint)
     return known.code
