@@ -32,8 +32,8 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
     val_held_RS = sustained(val_RS, settings.validation_level, dwell, settings)
     val_row = first(val_held_RS)
     peak = sustained_maximum(val_RS, dwell, settings)
-    smooth_RS = median_of_three(train_RS)
-    rise = transition(smooth_RS, val_RS, peak, facts, dwell, settings)
+    train_smooth_RS, val_smooth_RS = median_of_three(train_RS), median_of_three(val_RS)
+    rise = transition(train_smooth_RS, val_RS, peak, facts, dwell, settings)
     horizon_RS = batch.step_S <= np.minimum(settings.liu_horizon_steps, facts.budget)[:, None] + HORIZON_SLACK
     step = batch.step_S
     onset_step = at(step, rise.onset)
@@ -48,16 +48,16 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
         t_train_first=at(step, first((train_RS >= settings.theta - EPSILON) & horizon_RS)),
         t_val_first=at(step, first((val_RS >= settings.validation_level - EPSILON) & horizon_RS)),
         t_onset=onset_step,
-        onset_train_accuracy=at(smooth_RS, rise.onset),
+        onset_train_accuracy=at(train_smooth_RS, rise.onset),
         stall=onset_step / half_known_step,
-        train_gain=at(smooth_RS, rise.end) - at(smooth_RS, rise.onset),
+        train_gain=at(train_smooth_RS, rise.end) - at(train_smooth_RS, rise.onset),
         norm_change=at(batch.norm_RS, rise.end) / positive(at(batch.norm_RS, rise.onset)) - 1,
         peak_val_accuracy=peak,
         final_train_accuracy=np.median(train_RS[:, tail_rows(step, settings)], axis=1),
         final_val_accuracy=np.median(val_RS[:, tail_rows(step, settings)], axis=1),
-        rise_train=rising(train_RS, facts.n_train, step, settings),
-        rise_val=rising(val_RS, facts.n_val, step, settings),
-        n_surges=count_surges(val_RS, step, settings),
+        rise_train=rising(train_RS, train_smooth_RS, facts.n_train, step, settings),
+        rise_val=rising(val_RS, val_smooth_RS, facts.n_val, step, settings),
+        n_surges=count_surges(val_smooth_RS, step, settings),
         n_falls=count_falls(val_RS, peak, facts, settings),
     )
 
@@ -183,10 +183,10 @@ def luck(facts: Facts, settings: ClassifierSettings) -> FloatArray:
     return np.asarray(settings.chance_sigmas * deviation)
 
 
-def count_surges(val_RS: FloatArray, step_S: FloatArray, settings: ClassifierSettings) -> FloatArray:
+def count_surges(smooth_RS: FloatArray, step_S: FloatArray, settings: ClassifierSettings) -> FloatArray:
     """Rises to new heights, of at least `surge`, with a factor surge_factor of steps between them. A rise slower than
     that all along is one."""
-    highest_RS = np.maximum.accumulate(median_of_three(val_RS), axis=1)
+    highest_RS = np.maximum.accumulate(smooth_RS, axis=1)
     back_S = np.maximum(np.searchsorted(step_S, step_S / settings.surge_factor, side="right") - 1, 0)
     surging_RS = highest_RS - highest_RS[:, back_S] >= settings.surge - EPSILON
     starts = np.count_nonzero(surging_RS[:, 1:] & ~surging_RS[:, :-1], axis=1)
@@ -222,7 +222,9 @@ def earlier_rows(step_S: FloatArray, settings: ClassifierSettings) -> slice:
     return slice(max(min(start, stop - 3), 0), stop)
 
 
-def rising(x_RS: FloatArray, n_examples: FloatArray, step_S: FloatArray, settings: ClassifierSettings) -> FloatArray:
+def rising(
+    x_RS: FloatArray, smooth_RS: FloatArray, n_examples: FloatArray, step_S: FloatArray, settings: ClassifierSettings
+) -> FloatArray:
     """Above 0 means still rising: the gain of the last rows over the earlier ones exceeds what could be noise, and they
     stand higher than all that came before (a restless run comes back to where it was, and is not rising).
 
@@ -230,7 +232,7 @@ def rising(x_RS: FloatArray, n_examples: FloatArray, step_S: FloatArray, setting
     most of its tail still below. One example more is never a rise (0.1 of ten)."""
     earlier = earlier_rows(step_S, settings)
     earlier_RS = x_RS[:, earlier]
-    before, highest = np.median(earlier_RS, axis=1), median_of_three(x_RS)[:, : earlier.stop].max(axis=1)
+    before, highest = np.median(earlier_RS, axis=1), smooth_RS[:, : earlier.stop].max(axis=1)
     spread = np.median(np.abs(earlier_RS - before[:, None]), axis=1)
     now = np.maximum(np.median(x_RS[:, tail_rows(step_S, settings)], axis=1), np.median(x_RS[:, -3:], axis=1))
     one_example = np.where(n_examples > 0, 1 / np.maximum(n_examples, 1), 0)

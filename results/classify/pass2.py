@@ -84,8 +84,9 @@ def groups(labels: pd.DataFrame) -> Iterator[IntArray]:
     """Row numbers of each group of neighbours, ordered by run_id: the order of the table has no say."""
     names = [name for name in labels.columns if name not in NOT_CONFIG and name not in VARIES_AMONG_NEIGHBOURS]
     key = labels[names].assign(all_runs=0)
-    if "batch_size" in names:  # a batch of the whole training set is a full batch, whatever the size of the set
-        key["batch_size"] = labels["batch_size"].where(labels["batch_size"] < labels["train_size"])
+    if "batch_size" in names:  # one of the whole training set is a full batch, whatever its size
+        batch_size = pd.to_numeric(labels["batch_size"])
+        key["batch_size"] = batch_size.where(batch_size < labels["train_size"])
     group = key.groupby(list(key.columns), dropna=False, sort=False).ngroup().to_numpy()
     order = np.lexsort((labels["run_id"].astype(str).to_numpy(dtype=object), group))
     yield from np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
