@@ -6,11 +6,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestrator.errors import Fault, KeyPath
-from orchestrator.run_table import TABLE_FIELDS, RunTable
+from orchestrator.run_table import TABLE_FIELDS, RunTable, n_examples
 from orchestrator.spec_model import PLACES, SweepSpec
 from orchestrator.wording import nearest
 from trainers.config import DEFAULTS
-from trainers.tasks import table_size
 
 MAX_SHOWN = 5
 """Faults that one check reports."""
@@ -55,11 +54,11 @@ def _heads(combo: Combo) -> Iterator[tuple[str, str]]:
 
 
 def _train_size(combo: Combo) -> Iterator[tuple[str, str]]:
-    n_examples = table_size(*(combo[name] for name in TABLE_FIELDS))
-    if combo["train_size"] >= n_examples:
+    table = n_examples(*(combo[name] for name in TABLE_FIELDS))
+    if combo["train_size"] >= table:
         what = f"the table of {combo['task']} with {combo['modulus']} symbols ({combo['task_kind']})"
         count = f"{combo['train_size']:,} is too many"
-        yield "train_size", f"{count}: {what} has {n_examples:,} examples, and one at least is for validation"
+        yield "train_size", f"{count}: {what} has {table:,} examples, and one at least is for validation"
 
 
 def _task(combo: Combo) -> Iterator[tuple[str, str]]:

@@ -17,13 +17,12 @@ import numpy.typing as npt
 from orchestrator.axes import rounded
 from orchestrator.checks import check
 from orchestrator.errors import Fault, KeyPath, Problem, SpecError
-from orchestrator.run_table import TABLE_FIELDS, Coded, RunTable
+from orchestrator.run_table import TABLE_FIELDS, Coded, RunTable, n_examples
 from orchestrator.spec_model import MAX_RUNS, PLACES, Sample, SweepSpec
 from trainers.config import DEFAULTS
 from trainers.expressions import ExpressionError
-from trainers.tasks import table_size
 
-__all__ = ["RunTable", "build_table", "expand", "missing_faults", "size_faults"]
+__all__ = ["RunTable", "build_table", "expand", "find_factors", "missing_faults", "size_faults"]
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,10 @@ class Factor:
 
 def expand(spec: SweepSpec) -> RunTable:
     """All runs of a sweep. Raises SpecError for what its keys may not say together."""
-    faults = size_faults(spec)
+    factors = find_factors(spec)
+    faults = size_faults(spec, factors)
     if not faults:
-        table, faults = build_table(spec)
+        table, faults = build_table(spec, factors)
     faults = faults or check(table, spec)
     if faults:
         problems = [Problem(where=spec.name, path=".".join(map(str, f.path)), message=f.message) for f in faults]
@@ -51,9 +51,9 @@ def expand(spec: SweepSpec) -> RunTable:
     return table
 
 
-def build_table(spec: SweepSpec) -> tuple[RunTable, list[Fault]]:
+def build_table(spec: SweepSpec, factors: Sequence[Factor]) -> tuple[RunTable, list[Fault]]:
     """The table of a spec without size faults, and what is wrong with it."""
-    table = _product(_factors(spec), {**spec.base_values(), "seed": 0}, spec)
+    table = _product(factors, {**spec.base_values(), "seed": 0}, spec)
     table, faults = _with_tasks(table)
     if not faults:
         table, faults = _with_counts(table)
@@ -62,9 +62,8 @@ def build_table(spec: SweepSpec) -> tuple[RunTable, list[Fault]]:
     return table, faults or _duplicates(table, spec)
 
 
-def size_faults(spec: SweepSpec) -> list[Fault]:
+def size_faults(spec: SweepSpec, factors: Sequence[Factor]) -> list[Fault]:
     """What keeps a spec from being multiplied out."""
-    factors = _factors(spec)
     return missing_faults(spec) + _conflicts(factors) + _too_many(factors)
 
 
@@ -74,7 +73,8 @@ def missing_faults(spec: SweepSpec) -> list[Fault]:
     return [Fault((name,), "is missing; give a number, or make it an axis of grid") for name in missing]
 
 
-def _factors(spec: SweepSpec) -> list[Factor]:
+def find_factors(spec: SweepSpec) -> list[Factor]:
+    """The dimensions that a sweep is the product of, the outermost first."""
     factors = [Factor(("grid", name), _fields(name, values, spec)) for name, values in spec.grid.items()]
     if spec.zip:
         factors.append(Factor(("zip",), _together(spec.zip, spec)))
@@ -110,22 +110,21 @@ def _draw(sample: Sample) -> dict[str, list[Any]]:
     drawn = {}
     for name, written in sample.axes.items():
         [(kind, arguments)] = written.items()
-        shares = np.random.default_rng([sample.seed, zlib.crc32(name.encode())]).random(sample.count).tolist()
-        drawn[name] = [_drawn(kind, arguments, share) for share in shares]
+        shares = np.random.default_rng([sample.seed, zlib.crc32(name.encode())]).random(sample.count)
+        drawn[name] = _drawn(kind, arguments, shares)
     return drawn
 
 
-def _drawn(kind: str, arguments: Sequence[Any], share: float) -> Any:
-    """The value at this share of a distribution; counts are whole, both ends included."""
+def _drawn(kind: str, arguments: Sequence[Any], shares: npt.NDArray[np.float64]) -> list[Any]:
+    """The values at these shares of a distribution. Counts are whole, both ends included."""
     if kind == "choice":
-        return arguments[int(share * len(arguments))]
+        return [arguments[i] for i in (shares * len(arguments)).astype(int).tolist()]
     low, high = arguments
-    if isinstance(low, int):
-        if kind == "uniform":
-            return low + int(share * (high - low + 1))
-        return min(high, max(low, round(low * (high / low) ** share)))
-    value = low + share * (high - low) if kind == "uniform" else low * (high / low) ** share
-    return min(high, max(low, rounded(value)))
+    if isinstance(low, int) and kind == "uniform":
+        return [low + int(share * (high - low + 1)) for share in shares.tolist()]
+    values = low + shares * (high - low) if kind == "uniform" else low * (high / low) ** shares
+    step = round if isinstance(low, int) else rounded
+    return [min(high, max(low, step(value))) for value in values.tolist()]
 
 
 def _conflicts(factors: Sequence[Factor]) -> list[Fault]:
@@ -199,18 +198,16 @@ def _with_counts(table: RunTable) -> tuple[RunTable, list[Fault]]:
 def _table_faults(combo: Mapping[str, Any]) -> Iterator[Fault]:
     path = PLACES["task"]
     try:
-        n_examples = table_size(*(combo[field] for field in TABLE_FIELDS))
+        n_pairs = n_examples(*(combo[field] for field in TABLE_FIELDS))
     except ExpressionError as error:
         yield Fault(path, f"{combo['task']}: {error.message}")
         return
-    if n_examples < 2:
-        yield Fault(
-            path, f"{combo['task']} is defined for {n_examples} pairs mod {combo['modulus']}; two are the least"
-        )
+    if n_pairs < 2:
+        yield Fault(path, f"{combo['task']} is defined for {n_pairs} pairs mod {combo['modulus']}; two are the least")
 
 
 def _count(train_size: int | float, *table: Any) -> int:
-    return train_size if isinstance(train_size, int) else max(1, round(train_size * table_size(*table)))
+    return train_size if isinstance(train_size, int) else max(1, round(train_size * n_examples(*table)))
 
 
 def _filtered(table: RunTable, where: str) -> tuple[RunTable, list[Fault]]:
@@ -226,8 +223,8 @@ def _filtered(table: RunTable, where: str) -> tuple[RunTable, list[Fault]]:
 def _duplicates(table: RunTable, spec: SweepSpec) -> list[Fault]:
     """Runs with equal configs would be one run with two places."""
     varying = [name for name, column in table.coded.items() if len(column.values) > 1]
-    combos, index = table.combinations(varying)
-    if len(combos) == table.n_runs:
+    first, index = table.groups(varying)
+    if len(first) == table.n_runs:
         return []
     order = np.argsort(index, kind="stable")
     second = int(order[1:][index[order][1:] == index[order][:-1]].min())
@@ -236,5 +233,5 @@ def _duplicates(table: RunTable, spec: SweepSpec) -> list[Fault]:
     )
     path: KeyPath = ("sample",) if spec.sample else ("zip",) if spec.zip else ("grid",)
     return [
-        Fault(path, f"{table.n_runs - len(combos):,} of {table.n_runs:,} runs repeat others, e.g. {shown}", at_key=True)
+        Fault(path, f"{table.n_runs - len(first):,} of {table.n_runs:,} runs repeat others, e.g. {shown}", at_key=True)
     ]

@@ -126,20 +126,25 @@ class RunTable:
 
     def combinations(self, names: Sequence[str]) -> tuple[list[dict[str, Any]], npt.NDArray[np.int64]]:
         """The distinct combinations of these fields that occur, and for each run the number of its own."""
-        if all(len(self.coded[name].values) == 1 for name in names):
-            return [{name: self.coded[name].values[0] for name in names}], np.zeros(self.n_runs, dtype=np.int64)
-        keys = self._keys(names)
-        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        rows = first.tolist()
-        return [{n: self.coded[n].values[self.coded[n].codes[row]] for n in names} for row in rows], inverse
+        first, inverse = self.groups(names)
+        columns = [[self.coded[n].values[code] for code in self.coded[n].codes[first].tolist()] for n in names]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)], inverse
 
-    def _keys(self, names: Sequence[str]) -> npt.NDArray[np.int64]:
-        """A number for each run, equal where these fields are."""
+    def groups(self, names: Collection[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The first run of each distinct combination of these fields, and for each run the number of its own."""
+        keys = self._keys(names)
+        if keys is None:
+            return np.zeros(1, dtype=np.int64), np.zeros(self.n_runs, dtype=np.int64)
+        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        return first, inverse
+
+    def _keys(self, names: Collection[str]) -> npt.NDArray[np.int64] | None:
+        """A number for each run, equal where these fields are; None if they are the same for all."""
+        varying = [self.coded[name] for name in names if len(self.coded[name].values) > 1]
+        if not varying:
+            return None
         keys, bound = np.zeros(self.n_runs, dtype=np.int64), 1
-        for name in names:
-            column = self.coded[name]
-            if len(column.values) == 1:
-                continue
+        for column in varying:
             if bound * len(column.values) >= 2**62:
                 keys = np.unique(keys, return_inverse=True)[1].astype(np.int64)
                 bound = self.n_runs
@@ -169,7 +174,7 @@ def _fields_behind(names: Collection[str]) -> list[str]:
 
 def _meaning(combo: Mapping[str, Any], name: str) -> Any:
     if name == "train_fraction":
-        return combo["train_size"] / table_size(*(combo[field] for field in TABLE_FIELDS))
+        return combo["train_size"] / n_examples(*(combo[field] for field in TABLE_FIELDS))
     value = combo[name]
     return combo[STANDS_FOR[name]] if value is None and name in STANDS_FOR else value
 
@@ -191,6 +196,12 @@ def scale(values: Sequence[Any]) -> str:
 
 def _is_even(gaps: Sequence[float]) -> bool:
     return max(gaps) - min(gaps) <= 0.01 * max(gaps)
+
+
+@functools.lru_cache(maxsize=1024)
+def n_examples(task_kind: str, task: str, modulus: int) -> int:
+    """Size of a table, remembered. Raises ExpressionError for an operation that has no value."""
+    return table_size(task_kind, task, modulus)
 
 
 # Identity

@@ -23,7 +23,7 @@ from orchestrator.errors import (
     KeyPath,
     UserError,
 )
-from orchestrator.expand import build_table, missing_faults, size_faults
+from orchestrator.expand import build_table, find_factors, missing_faults, size_faults
 from orchestrator.overrides import apply_overrides
 from orchestrator.run_table import TABLE_FIELDS
 from orchestrator.spec_model import (
@@ -235,10 +235,11 @@ def _together(spec: SweepSpec, faults: list[Fault]) -> list[Fault]:
         return missing_faults(spec) if broken is None else []
     placeholders: dict[str, Any] = {name: 1 for name in ("steps", "train_size") if name in broken}
     rest = spec.model_copy(update=placeholders)
-    found = size_faults(rest)
+    factors = find_factors(rest)
+    found = size_faults(rest, factors)
     if found:
         return found
-    table, found = build_table(rest)
+    table, found = build_table(rest, factors)
     if found:
         return [] if broken else found
     return check(table, rest, broken)
