@@ -256,19 +256,25 @@ def _facets(labels: pd.DataFrame, facet: str | None) -> list[tuple[Any, pd.DataF
 
 def _curve(labels: pd.DataFrame, axis: str, value: str, is_loss: bool) -> _Curve:
     """Seeds times points, sorted, so that the order of the rows does not matter."""
-    values = pd.to_numeric(labels[value]).astype(float)
-    known = labels[np.isfinite(values) & labels[axis].notna() & labels["seed"].notna()]
-    table = known.assign(**{value: values}).pivot_table(index="seed", columns=axis, values=value, aggfunc="mean")
-    reached = table.columns[table.notna().sum() >= max(2, len(table) / 2)] if len(table) > 1 else table.columns
-    n_kept = int(known[axis].isin(reached).sum())
-    seen = table[reached].dropna(how="all")
-    means = seen.mean().to_numpy()
+    values = pd.to_numeric(labels[value]).to_numpy(dtype=float)
+    is_known = np.isfinite(values) & labels[axis].notna().to_numpy() & labels["seed"].notna().to_numpy()
+    points, places = distinct(labels[axis][is_known])
+    seeds, names = pd.factorize(labels["seed"][is_known], sort=True)
+    shape = (len(names), len(places))
+    flat = seeds * len(places) + points
+    counts = np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape)
+    sums = np.bincount(flat, weights=values[is_known], minlength=shape[0] * shape[1]).reshape(shape)
+    table = np.divide(sums, counts, out=np.full(shape, np.nan), where=counts > 0)
+    is_reached = (counts > 0).sum(axis=0) >= (max(2, len(names) / 2) if len(names) > 1 else 1)
+    has_any = (counts[:, is_reached] > 0).any(axis=1)
+    seen = table[has_any][:, is_reached]
+    n_runs = int(counts[:, is_reached].sum())
     return _Curve(
-        axis=reached.to_numpy(dtype=float),
-        values=seen.to_numpy(dtype=float) * (-1 if is_loss else 1),
-        n_runs=n_kept,
-        n_left_out=len(labels) - n_kept,
-        unit=float(np.ptp(means)) if is_loss and len(means) else 1.0,
+        axis=np.array(places, dtype=float)[is_reached],
+        values=-seen if is_loss else seen,
+        n_runs=n_runs,
+        n_left_out=len(labels) - n_runs,
+        unit=float(np.ptp(np.nanmean(seen, axis=0))) if is_loss and seen.size else 1.0,
     )
 
 
@@ -361,7 +367,8 @@ def _leg_interval(values: Floats, leg: tuple[int, int], alpha: float) -> tuple[f
     differences = differences[np.isfinite(differences)]
     if len(differences) < 3:
         return math.nan, math.nan
-    half = stats.t.ppf(1 - alpha / 2, len(differences) - 1) * stats.sem(differences)
+    error = differences.std(ddof=1) / math.sqrt(len(differences))
+    half = stats.t.ppf(1 - alpha / 2, len(differences) - 1) * error
     return float(differences.mean() - half), float(differences.mean() + half)
 
 
