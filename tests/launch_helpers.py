@@ -60,7 +60,7 @@ def _launch_in_child(spec: Path, folder: Path, options: dict[str, Any]) -> None:
 
 
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["orchestrator.local", "orchestrator.tables", "results.diagram", "tests.launch_helpers"])
+_SERVER.set_forkserver_preload(["orchestrator.local", "orchestrator.tables", "results.diagram", "torch._inductor"])
 
 
 @contextmanager
