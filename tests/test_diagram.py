@@ -12,6 +12,7 @@ from matplotlib.text import Text
 
 from results.axes import lay_out, scale_of, ticks
 from results.cells import pooled_axes
+from results.classify import PHASE_ORDER as CLASSIFIER_ORDER
 from results.diagram import describe, diagram_table, phase_diagram, save
 from results.palette import PHASE_COLORS, PHASE_ORDER
 
@@ -54,6 +55,10 @@ def test_a_tie_goes_to_the_first_phase_in_the_documented_order_and_is_marked() -
     assert table["phase"].tolist() == ["grokking"]
     assert table["tied"].tolist() == ["memorization, undecided"]
     assert "corner" in texts(phase_diagram(labels_of({(4, 10): "mg"}), x="width", y="train_size"))
+
+
+def test_every_phase_of_the_classifier_has_its_colour_in_the_same_order() -> None:
+    assert PHASE_ORDER == CLASSIFIER_ORDER
 
 
 def test_the_table_does_not_depend_on_the_order_of_the_rows() -> None:
