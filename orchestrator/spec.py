@@ -35,10 +35,11 @@ from orchestrator.spec_model import (
     SweepSpec,
     parse_filter,
 )
+from orchestrator.spec_schema import json_schema
 from orchestrator.wording import faults_of, nearest, show
 from orchestrator.yaml_source import MAX_BYTES, decode, parse_yaml
 
-__all__ = ["LoadedSpec", "Resources", "SweepSpec", "build", "load_spec", "load_text"]
+__all__ = ["LoadedSpec", "Resources", "SweepSpec", "build", "json_schema", "load_spec", "load_text"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,7 +102,7 @@ Betas = Annotated[
 ]
 Values = Annotated[tuple[Any, ...], BeforeValidator(_as_tuple)]
 """An axis, checked and written out by `orchestrator.axes`."""
-Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), BeforeValidator(_as_tuple)]
 Engine = Annotated[Literal["plain", "eager", "compiled"] | None, BeforeValidator(_auto_as_none)]
 
 
