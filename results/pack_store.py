@@ -318,7 +318,7 @@ class PackStore:
 
     def _refuse_older_attempt(self, attempt: int) -> None:
         self._refuse_older_launch(attempt)
-        if self.files.newest_attempt() > self._attempt or self.is_done():
+        if self.files.newest_attempt() > self._attempt:
             raise FencedError(f"pack {self.pack_id} was taken over by a newer attempt")
 
     def _newest_whole_header(self) -> tuple[Header | None, tuple[str, ...]]:

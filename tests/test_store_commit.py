@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from store_helpers import COLUMNS, RUN_IDS, create_sweep, fake_segments, launch, published, train
+from store_helpers import COLUMNS, RUN_IDS, UnsyncedOs, create_sweep, fake_segments, launch, published, train
 
 from results import durable, open_sweep
 from results.errors import DamagedError, FencedError, MissingError
@@ -14,6 +14,11 @@ from results.store import SweepStore
 from results.verify import verify
 
 COMMIT = {"plan_id": "plan", "fingerprint": {}}
+
+
+@pytest.fixture(autouse=True)
+def unsynced(monkeypatch):
+    monkeypatch.setattr(durable, "os", UnsyncedOs())
 
 
 @pytest.fixture
@@ -53,6 +58,17 @@ def test_two_checkpoints_are_kept_and_none_of_a_pack_that_is_done(store):
         ([], []),
     ]
     assert files(pack, "*") == ["attempt-1", "done.json", *(f"segment-0000{k}.a1.parquet" for k in range(3))]
+
+
+def test_an_older_checkpoint_stays_if_the_newer_cannot_be_read_back(store, monkeypatch):
+    attempt, pack = store.begin_attempt(), store.pack("aaaa")
+    pack.resume(attempt=attempt)
+    first, second, _ = fake_segments("aaaa", 0, 0.0)
+    pack.commit(**first, attempt=attempt, **COMMIT)
+    monkeypatch.setattr(pack, "_publish", lambda header: spoil(pack.files.path(header.checkpoint), "flip"))
+    with pytest.raises(DamagedError, match="checkpoint-00001"):
+        pack.commit(**second, attempt=attempt, **COMMIT)
+    assert files(pack, "checkpoint-*") == ["checkpoint-00000.a1.bin", "checkpoint-00001.a1.bin"]
 
 
 def test_done_lists_every_segment_and_outcome(store):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from store_helpers import SCHEDULES, launch, published
+from store_helpers import SCHEDULES, UnsyncedOs, launch, published
 
 from results import durable, open_sweep
 from results.pack_store import PackStore
@@ -25,14 +25,11 @@ N_SEGMENTS = sum(map(len, SCHEDULES.values()))
 Mutate = Callable[[], None]
 
 
-class DeadlyOs:
+class DeadlyOs(UnsyncedOs):
     """os, as durable sees it, whose n-th change is preceded by kill -9; a write is half done by then."""
 
     def __init__(self, n: int) -> None:
         self.left = n
-
-    def fsync(self, descriptor):
-        pass
 
     def __getattr__(self, name):
         call = getattr(os, name)

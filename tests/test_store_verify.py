@@ -1,13 +1,22 @@
 import random
 import shutil
+from dataclasses import replace
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from store_helpers import create_sweep, launch, train
+from store_helpers import UnsyncedOs, create_sweep, launch, train
 
+from results import durable, tables
 from results.errors import DamagedError, MissingError, StoreError
+from results.headers import encode_header, read_header
 from results.store import SweepStore, plan_identity
 from results.verify import verify
+
+
+@pytest.fixture(autouse=True)
+def unsynced(monkeypatch):
+    monkeypatch.setattr(durable, "os", UnsyncedOs())
 
 
 @pytest.fixture
@@ -32,7 +41,7 @@ def test_one_flipped_bit_anywhere_is_found(sweep):
     assert len(payload) > 10
     for path in payload:
         data = path.read_bytes()
-        for _ in range(10):
+        for _ in range(5):
             flipped = bytearray(data)
             flipped[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
             path.write_bytes(flipped)
@@ -49,6 +58,54 @@ def test_deleted_and_shortened_files_are_found(sweep, kind):
         if less is not None:
             path.write_bytes(less)
         assert [finding.path for finding in verify(sweep)] == [path]
+
+
+def test_same_numbers_in_other_letters_are_found(tmp_path):
+    """One flipped bit turns 1e-05 into 1E-05: harmless, but not what was written."""
+    store = create_sweep(tmp_path / "s")
+    train(store.pack("bbbb"), store.begin_attempt(), segments=1)
+    header = store.pack("bbbb").newest_header()
+    path = store.pack("bbbb").files.header_path(header)
+    path.write_bytes(encode_header(replace(header, fingerprints={"1": {"x": 1e-5}})))
+    assert read_header(path).fingerprints == {"1": {"x": 1e-5}}
+    path.write_bytes(path.read_bytes().replace(b"1e-05", b"1E-05"))
+    with pytest.raises(DamagedError, match="header"):
+        read_header(path)
+
+
+def commit_other_rows(root, change):
+    """What a bug of ours could have committed: bytes that fit their sha256, rows that don't belong."""
+    path = root / "traces" / "aaaa-00001.parquet"
+    data = tables.encode(change(tables.decode(path.read_bytes())))
+    path.write_bytes(data)
+    done = SweepStore(root).pack("aaaa").files.done
+    header = read_header(done)
+    first, *others = header.published
+    entry = replace(first, sha256=durable.sha256_of(data))
+    done.write_bytes(encode_header(replace(header, published=(entry, *others))))
+    return [finding.problem for finding in verify(root)]
+
+
+def test_wrong_rows_are_found_though_their_bytes_are_right(sweep):
+    twice = commit_other_rows(sweep, lambda rows: pa.concat_tables([rows.slice(0, 1), rows.slice(0, 19)]))
+    assert twice == ["has two rows for the same step of a run, or rows out of order"]
+    assert commit_other_rows(sweep, lambda rows: rows.slice(1)) == ["has 19 rows, 20 were committed"]
+
+
+def test_rows_of_other_runs_are_found(sweep):
+    other = pq.read_table(sweep / "traces" / "bbbb-00000.parquet")
+    problems = commit_other_rows(sweep, lambda rows: pa.concat_tables([rows.slice(0, 15), other]))
+    assert problems == ["has rows of runs that it was not committed for"]
+
+
+def test_run_in_two_files_is_found(sweep):
+    done = SweepStore(sweep).pack("aaaa").files.done
+    header = read_header(done)
+    *others, traces, weights = header.published
+    again = replace(traces, runs=(*traces.runs, "a0"))
+    done.write_bytes(encode_header(replace(header, published=(*others, again, weights))))
+    first = sweep / "traces" / "aaaa-00001.parquet"
+    assert [finding.problem for finding in verify(sweep)] == [f"holds run a0, which {first} holds too"]
 
 
 def test_files_that_nobody_vouches_for_are_found(sweep):
