@@ -116,7 +116,8 @@ def _syntax_tree(text: str) -> ast.expr:
             warnings.simplefilter("ignore")
             tree = ast.parse(flat.strip(), mode="eval").body
     except SyntaxError as error:
-        column = min(max((error.offset or 1) - 1, 0) + indent, len(text))
+        at_end = error.lineno != 1 or not error.offset  # Python points behind the end where something is missing
+        column = len(flat.rstrip()) if at_end else min(indent + (error.offset or 1) - 1, len(text))
         raise ExpressionError(f"not an expression ({error.msg}); allowed: {ALLOWED}", column) from None
     except (RecursionError, MemoryError, ValueError):
         raise ExpressionError("nested too deeply", 0) from None
@@ -262,7 +263,7 @@ def _alike(left: Array, right: Array, node: ast.expr) -> tuple[Array, Array]:
 
 def _calculate(node: ast.expr, op: ast.operator, left: Array, right: Array) -> Array:
     are_integers = left.dtype.kind in "iu" and right.dtype.kind in "iu"
-    if isinstance(op, ast.FloorDiv | ast.Mod) and np.any(right == 0):
+    if isinstance(op, ast.Div | ast.FloorDiv | ast.Mod) and np.any(right == 0):
         right = np.where(right == 0, np.nan, right)
         are_integers = False
     if isinstance(op, ast.Pow) and np.any(right < 0):
