@@ -19,7 +19,7 @@ from orchestrator.packing import CostModel, Pack, PackingOptions, Slots, cut, ma
 from orchestrator.run_table import Coded, RunTable
 from orchestrator.spec import LoadedSpec
 from orchestrator.spec_model import SweepSpec
-from orchestrator.version import release
+from orchestrator.version import describe
 from trainers.config import RunConfig
 from trainers.schedule import evaluation_steps
 from trainers.trace import PackSettings
@@ -80,6 +80,7 @@ class Plan:
 
     name: str
     grokctl_version: str
+    """Release and commit."""
     spec: Mapping[str, Any]
     """The resolved spec."""
     spec_sha256: str
@@ -154,7 +155,7 @@ def make_plan(loaded: LoadedSpec, slots: Slots, cost: CostModel, *, segment_s: f
     resolved = resolved_spec(spec)
     return Plan(
         name=spec.name,
-        grokctl_version=release(),
+        grokctl_version=describe(),
         spec=resolved,
         spec_sha256=spec_digest(resolved),
         columns=column_names(table.columns),

@@ -22,6 +22,7 @@ from orchestrator.columns import config_columns
 from orchestrator.errors import EXIT_ENVIRONMENT, UserError
 from orchestrator.machine import require_visible_gpu
 from orchestrator.plan import Plan, PlannedPack
+from orchestrator.sources import sources_digest
 from results.errors import FencedError
 from results.headers import RunOutcome
 from results.pack_store import PackStore
@@ -161,9 +162,10 @@ class _Throttle:
 
 
 def device_fingerprint(settings: PackSettings) -> dict[str, Any]:
-    """What a trace's last bits depend on besides the plan: versions, device, threads, precision flags."""
+    """What a trace's last bits depend on besides the plan: code, versions, device, threads, precision flags."""
     on_cuda = settings.device == "cuda"
     return {
+        "sources": sources_digest(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if on_cuda else _cpu_model(),
