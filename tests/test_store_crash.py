@@ -1,211 +1,34 @@
-"""kill -9 before every call that changes the disk, then launch again: the same bytes, nothing twice, nothing left."""
+"""kill -9 anywhere, then launch again: the same bytes, nothing twice, nothing left. See store_crash_harness."""
 
-import itertools
 import os
-import re
-import signal
-import warnings
-from collections import Counter
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from store_helpers import SCHEDULES, UnsyncedOs, launch, published
+import store_crash_harness as harness
+from store_helpers import launch
 
-from results import durable, open_sweep
-from results.pack_store import PackStore
-from results.store import SweepStore
+from results import durable
 from results.verify import verify
 
-CHANGES = ("mkdir", "open", "write", "rename", "link", "unlink")
-"""fsync is not among them, nor done: it makes no difference to what a kill leaves. See the last test for power cuts."""
-RAISED = 111
-N_SEGMENTS = sum(map(len, SCHEDULES.values()))
 
-Mutate = Callable[[], None]
-
-
-class DeadlyOs(UnsyncedOs):
-    """os, as durable sees it, whose n-th change is preceded by kill -9; a write is half done by then."""
-
-    def __init__(self, n: int) -> None:
-        self.left = n
-
-    def __getattr__(self, name):
-        call = getattr(os, name)
-        return self.counted(name, call) if name in CHANGES else call
-
-    def counted(self, name, call):
-        def counted_call(*args):
-            if name == "open" and not args[1] & os.O_CREAT:
-                return call(*args)
-            self.left -= 1
-            if self.left == 0:
-                if name == "write":
-                    call(args[0], args[1][: len(args[1]) // 2])
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*args)
-
-        return counted_call
-
-
-def launch_in_child(root: Path, kill_at: int, mutate: Mutate) -> int | None:
-    """How many segments a launch in a process of its own trained; None if it was killed."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # later Pythons fear for arrow's threads, unused here
-        pid = os.fork()
-    if pid == 0:
-        try:
-            mutate()
-            durable.os = DeadlyOs(kill_at)
-            os._exit(launch(root))
-        finally:
-            os._exit(RAISED)
-    _, status = os.waitpid(pid, 0)
-    return None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
-
-
-def violations(base: Path, mutate: Mutate, first: int = 1) -> Iterator[str]:
-    """Kills a launch before its n-th change, for every n; every third time the next one too; then lets one through."""
-    expected, names, rows = undisturbed(base / "undisturbed")
-    for n in itertools.count(first):
-        root = base / str(n)
-        if launch_in_child(root, n, mutate) is not None:
-            return
-        yield from (f"{n}: {problem}" for problem in broken_reads(root, rows))
-        if n % 3 == 0:
-            launch_in_child(root, 1 + n * 7 % 41, mutate)
-            yield from (f"{n}, twice: {problem}" for problem in broken_reads(root, rows))
-        committed = n_committed(root)
-        trained = launch_in_child(root, 0, mutate)
-        if trained != N_SEGMENTS - committed:
-            yield f"{n}: trained {trained} segments after {committed} were committed"
-        if published(root) != expected:
-            yield f"{n}: published other bytes"
-        if file_names(root) != names:
-            yield f"{n}: files differ: {file_names(root) ^ names}"
-
-
-def undisturbed(root: Path) -> tuple[dict[str, bytes], set[str], Counter]:
-    assert launch(root) == N_SEGMENTS
-    return published(root), file_names(root), Counter(read_rows(root))
-
-
-def broken_reads(root: Path, rows: Counter) -> Iterator[str]:
-    """What a reader who comes after a kill must not see."""
-    if SweepStore(root).exists():
-        yield from map(str, verify(root))
-        if Counter(read_rows(root)) - rows:
-            yield "reads rows twice, or other rows"
-
-
-def n_committed(root: Path) -> int:
-    store = SweepStore(root)
-    headers = [store.pack(pack_id).newest_header() for pack_id in store.pack_ids()] if store.exists() else []
-    return sum(len(header.segments) for header in headers if header)
-
-
-def read_rows(root: Path) -> list[tuple]:
-    return list(open_sweep(root).traces(["run_id", "step", "train_loss"]).itertuples(index=False, name=None))
-
-
-def file_names(root: Path) -> set[str]:
-    """Every file; numbers of attempts differ, and each launch leaves one in attempts/."""
-    names = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
-    return {re.sub(r"\.a\d+\.|attempt-\d+", ".", name) for name in names if not name.startswith("attempts/")}
+def first_violation(folder, *mutant):
+    command = [sys.executable, harness.__file__, str(folder), *mutant]
+    root = Path(__file__).parent.parent
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
 
 
 def test_kill_at_every_change_of_the_disk(tmp_path):
-    assert list(violations(tmp_path, lambda: None)) == []
+    assert first_violation(tmp_path) == ""
     assert len(list(tmp_path.iterdir())) > 100
     assert verify(tmp_path / "60") == []
 
 
-def header_before_payload():
-    def store_later(self, path, data, rows=None):
-        self.__dict__.setdefault("later", []).append((path, data))
-        return durable_entry(self, path, data, rows)
-
-    def write_and_catch_up(self, path, data):
-        write(self, path, data)
-        for later in self.__dict__.pop("later", []):
-            write(self, *later)
-
-    write, durable_entry = PackStore._write, entry_without_file
-    PackStore._store, PackStore._write = store_later, write_and_catch_up
-
-
-def entry_without_file(pack, path, data, rows):
-    from results.headers import StoredFile
-
-    return StoredFile(path=pack.files.relative(path), sha256=durable.sha256_of(data), rows=rows)
-
-
-def publish_before_header():
-    def stage_and_publish(self, *args, **kwargs):
-        entry = stage(self, *args, **kwargs)
-        self._publish_file(entry)
-        return entry
-
-    stage = PackStore._stage
-    PackStore._stage = stage_and_publish
-
-
-def publish_in_place():
-    def copy(source, target):
-        if not target.exists():
-            durable._write(target, source.read_bytes(), durable=True)
-
-    durable.link_file = copy
-
-
-def write_in_place():
-    def write(path, data, *, tag, durable=True):
-        remove_file(path)
-        write_file(path, data, durable=durable)
-
-    write_file, remove_file = durable._write, durable.remove_file
-    durable.replace_file = write
-
-
-def drop_the_old_checkpoint_first():
-    def drop_then_write(self, header, *args):
-        if self._header and self._header.checkpoint:
-            durable.remove_file(self.files.path(self._header.checkpoint))
-        return write_payload(self, header, *args)
-
-    write_payload = PackStore._write_payload
-    PackStore._write_payload = drop_then_write
-
-
-def leave_debris():
-    PackStore._remove_debris = lambda self, attempt: []
-
-
-def forget_to_roll_forward():
-    def publish_new_only(self, header):
-        if header.attempt == self._attempt:
-            publish(self, header)
-
-    publish = PackStore._publish
-    PackStore._publish = publish_new_only
-
-
-@pytest.mark.parametrize(
-    "mutate",
-    [
-        header_before_payload,
-        publish_before_header,
-        publish_in_place,
-        write_in_place,
-        drop_the_old_checkpoint_first,
-        leave_debris,
-        forget_to_roll_forward,
-    ],
-)
-def test_a_wrong_order_is_caught(tmp_path, mutate):
-    before_the_packs = 10
-    assert next(violations(tmp_path, mutate, before_the_packs), None) is not None
+@pytest.mark.parametrize("mutant", harness.MUTANTS)
+def test_a_wrong_order_is_caught(tmp_path, mutant):
+    assert first_violation(tmp_path, mutant) != ""
 
 
 def test_files_are_synced_before_they_count(tmp_path, monkeypatch):
@@ -245,5 +68,5 @@ def test_files_are_synced_before_they_count(tmp_path, monkeypatch):
             os.unlink(path)
 
     monkeypatch.setattr(durable, "os", RecordingOs())
-    assert launch(tmp_path / "s") == N_SEGMENTS
+    assert launch(tmp_path / "s") == harness.N_SEGMENTS
     assert not unsynced_folders
