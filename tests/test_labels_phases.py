@@ -107,6 +107,12 @@ def test_confusion_flags_what_is_held_and_what_was_lost():
     assert "forgot" in flags(label(learns(300)(STEPS) - rise(STEPS, 20_000, high=0.8), GONE))
 
 
+def test_comprehension_flags_a_training_set_that_is_not_fitted():
+    assert "no_yes" in flags(label(learns(500, high=0.8), learns(500)))
+    assert "never held 0.9" in label(learns(500, high=0.8), learns(500)).why
+    assert "no_yes" not in flags(label(learns(500), learns(500)))
+
+
 def test_collapsed_is_a_kind_of_ungrokking():
     assert label(learns(300), GONE).ungrokking_kind == "collapsed"
     assert label(learns(300), learns(10_000)).ungrokking_kind == ""
@@ -219,6 +225,8 @@ def test_surges_are_counted():
     assert label(learns(300), in_three).n_surges == 3
     assert label(learns(300), learns(10_000)).n_surges == 1
     assert label(learns(300), STEPS / BUDGET * 0.5).n_surges == 1
+    slow = np.log1p(STEPS) / np.log1p(BUDGET) * 0.5
+    assert label(learns(300), slow).n_surges == 1
     assert label(learns(300), CHANCE).n_surges == 0
 
 
@@ -277,3 +285,9 @@ def test_the_delay_decides_at_exactly_delta():
 def test_a_run_cut_in_mid_rise_is_undecided_when_the_budget_ends_there(cut):
     steps = eval_steps(cut)
     assert label(learns(300), learns(10_000), steps=steps, budget=cut).phase == "undecided"
+
+
+def test_a_rise_that_begins_at_the_very_end_is_seen():
+    late = np.where(STEPS > 0.98 * BUDGET, 0.3, CHANCE)
+    assert (late[STEPS > 0.9 * BUDGET] > CHANCE).mean() < 0.5
+    assert label(learns(300), late).phase == "undecided"
