@@ -6,7 +6,7 @@ Python, the stop excluded) are computed here. Computed floats are rounded to 12 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -42,7 +42,7 @@ def axis_values(
 ) -> tuple[tuple[Any, ...], list[Fault]]:
     """The values of an axis and what is wrong with them. `distinct`: no value may appear twice."""
     if name not in AXIS_NAMES:
-        return (), [Fault(path, unknown("axis", name, AXIS_NAMES, {"op": ("grid", "task")}), at_key=True)]
+        return (), [Fault(path, unknown("axis", name, AXIS_NAMES), at_key=True)]
     try:
         listed = _listed(name, written)
     except AxisError as error:
@@ -64,14 +64,11 @@ def _listed(name: str, written: Any) -> list[Any]:
         [(form, arguments)] = written.items()
         if name not in NUMERIC_NAMES:
             raise AxisError(f"{form} makes numbers; {name} takes a list of values")
-        return [_fitting(name, value) for value in _generated(form, arguments)]
+        values = _generated(form, arguments)
+        # Whole numbers as int where the hyperparameter wants them, so that geomspace from 8 to 128 can be widths.
+        return [int(v) if v == math.floor(v) else v for v in values] if takes(name, int) else list(values)
     forms = ", ".join(f"{{{form}: [...]}}" for form in FORMS)
     raise AxisError(f"an axis is a list of values or one of {forms}; this is {show(written)}")
-
-
-def _fitting(name: str, value: float) -> int | float:
-    """Whole numbers as int where the hyperparameter wants them, so that geomspace from 8 to 128 can be widths."""
-    return int(value) if takes(name, int) and value == math.floor(value) else value
 
 
 def _generated(form: str, arguments: Any) -> list[float]:
@@ -140,10 +137,13 @@ def _checked_tasks(listed: Sequence[Any], path: KeyPath) -> tuple[tuple[Any, ...
 
 
 def _repeats(values: Sequence[Any], path: KeyPath) -> list[Fault]:
-    seen: dict[str, int] = {}
+    keys = [value if isinstance(value, Hashable) else repr(value) for value in values]
+    if len(set(keys)) == len(keys):
+        return []
+    seen: dict[Any, int] = {}
     faults = []
-    for position, value in enumerate(values):
-        first = seen.setdefault(repr(value), position)
+    for position, (key, value) in enumerate(zip(keys, values, strict=True)):
+        first = seen.setdefault(key, position)
         if first != position:
             faults.append(
                 Fault((*path, position), f"{value!r} appears twice on this axis, first at position {first + 1}")

@@ -78,7 +78,7 @@ def find_factors(spec: SweepSpec) -> list[Factor]:
     factors = [Factor(("grid", name), _fields(name, values, spec)) for name, values in spec.grid.items()]
     if spec.zip:
         factors.append(Factor(("zip",), _together(spec.zip, spec)))
-    if spec.sample:
+    if spec.sample and spec.sample.axes:
         factors.append(Factor(("sample",), _together(_draw(spec.sample), spec)))
     if "seed" not in spec.axis_paths():
         factors.append(Factor(("seeds",), {"seed": list(spec.seeds)}))

@@ -233,7 +233,8 @@ def _classifier_faults(spec: SweepSpec) -> list[Fault]:
 def _together(spec: SweepSpec, faults: list[Fault]) -> list[Fault]:
     broken = _broken_names(faults)
     if broken is None or (spec.where and parse_filter(spec.where).names & broken):
-        return missing_faults(spec) if broken is None else []
+        known = {fault.path for fault in faults}
+        return [fault for fault in missing_faults(spec) if fault.path not in known]
     placeholders: dict[str, Any] = {name: 1 for name in ("steps", "train_size") if name in broken}
     rest = spec.model_copy(update=placeholders)
     factors = find_factors(rest)
@@ -272,5 +273,5 @@ def _overlap(place: KeyPath, path: KeyPath) -> bool:
 
 def _meant(path: KeyPath) -> set[str]:
     """What an unknown key was probably written for."""
-    close = nearest(str(path[-1]), [*PLACES, "op"])
-    return set() if close is None else {"task" if close == "op" else close}
+    close = nearest(str(path[-1]), PLACES)
+    return set() if close is None else {close}

@@ -14,10 +14,9 @@ from trainers.expressions import ExpressionError
 USUAL_NAMES = {
     "alpha": "init_scale", "bs": "batch_size", "d_model": "width", "data_fraction": "train_size",
     "decay": "weight_decay", "embedding_lr": "embedding_learning_rate", "epochs": "steps", "hidden_size": "width",
-    "layers": "depth",
-    "lr": "learning_rate", "n_heads": "heads", "n_layers": "depth", "num_heads": "heads", "num_layers": "depth",
-    "num_steps": "steps", "operation": "op", "p": "modulus", "prime": "modulus", "train_fraction": "train_size",
-    "warmup": "warmup_steps", "wd": "weight_decay",
+    "layers": "depth", "lr": "learning_rate", "n_heads": "heads", "n_layers": "depth", "num_heads": "heads",
+    "num_layers": "depth", "num_steps": "steps", "op": "task", "operation": "op", "p": "modulus", "prime": "modulus",
+    "train_fraction": "train_size", "warmup": "warmup_steps", "wd": "weight_decay",
 }  # fmt: skip
 """Words for hyperparameters in other people's code, which no spelling distance finds."""
 
