@@ -75,9 +75,6 @@ class PackStore:
     def is_done(self) -> bool:
         return self.files.done.exists()
 
-    def was_started(self) -> bool:
-        return self.files.newest_attempt() > 0
-
     def headers(self) -> list[Header]:
         """Those that can be read, newest last; of a pack that is done only the last one."""
         return self.files.headers()[0]

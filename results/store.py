@@ -80,9 +80,6 @@ class SweepStore:
         """Raises MissingError without a plan, DamagedError if it isn't the one that was written."""
         return self._plan
 
-    def spec_text(self) -> str:
-        return (self.root / "spec.yaml").read_text()
-
     def pack_ids(self) -> list[str]:
         """In the order of the plan."""
         return list(self._packs)
