@@ -1,7 +1,8 @@
 """Which examples a step sees.
 
-The full set: the same padded lists at every step, gathered once. Minibatches: an epoch is a random order of the training
-set, cut into batches, a short last one dropped; the order is a function of (run, epoch), so there is nothing to restore.
+The full set: the same padded lists at every step, gathered once. Minibatches: an epoch is a random order of the
+training set, cut into batches, a short last one dropped; the order is a function of (run, epoch), so there is nothing
+to restore.
 
 L lanes, B examples of a batch, D longest train set, T operands.
 """

@@ -1,7 +1,7 @@
 """The whole state of a pack as bytes, bit for bit: safetensors, with the small values as JSON in its metadata.
 
-There is no generator to save: what is drawn during training is a function of (run, stream, step). What a run brings along
-(data, hyperparameters) is rebuilt from its config. Reading executes nothing.
+There is no generator to save: what is drawn during training is a function of (run, stream, step). What a run brings
+along (data, hyperparameters) is rebuilt from its config. Reading executes nothing.
 """
 
 import json

@@ -1,8 +1,8 @@
 """RunConfig: everything that decides the trace of one run, and its identity.
 
 One flat, frozen table of hyperparameters. The same word is the key in YAML, the axis of a grid, the `--set` on the
-command line and the column in Parquet. A run's id is a hash of this config in canonical form; a field at its default does
-not enter the hash, so that a field added later leaves old ids alone.
+command line and the column in Parquet. A run's id is a hash of this config in canonical form; a field at its default
+does not enter the hash, so that a field added later leaves old ids alone.
 
 No torch here: specs are checked and sweeps are planned without it.
 """

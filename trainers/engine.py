@@ -1,8 +1,9 @@
 """From functions of one run to programs over lanes.
 
-A loss is written for one run; `vmap(grad_and_value(loss))` adds the lane axis. vmap costs Python time at every operation,
-so the step is traced once to a graph of plain tensor operations (make_fx) that is then run as it is (eager, and plain, which
-differs in the forward pass) or compiled (torch.compile). Nothing here has state but the programs already traced.
+A loss is written for one run; `vmap(grad_and_value(loss))` adds the lane axis. vmap costs Python time at every
+operation, so the step is traced once to a graph of plain tensor operations (make_fx) that is then run as it is (eager,
+and plain, which differs in the forward pass) or compiled (torch.compile). Nothing here has state but the programs
+already traced.
 
 L lanes, B examples of a batch, P parameters, T operands, C classes, K outputs, H hyperparameters.
 """
@@ -41,7 +42,7 @@ def network(config: RunConfig, engine: Engine) -> Callable[[Tensor, Tensor, Draw
 
     def apply(vector_P: Tensor, inputs_BT: Tensor, draws: Draws | None) -> Tensor:
         # One split, not a slice for each: its gradient is one concatenation.
-        pieces = zip(parameters, vector_P.split(sizes), strict=True)
+        pieces = zip(parameters, torch.split(vector_P, sizes), strict=True)
         return forward({p.name: piece.view(p.shape) for p, piece in pieces}, inputs_BT, config, draws)
 
     return apply

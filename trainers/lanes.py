@@ -1,9 +1,10 @@
 """L runs side by side: put a run into a lane, take it out.
 
-Everything in which lanes may differ without a change of shape is a tensor with a leading lane axis. Train sets of different
-size are index lists padded to the longest of the pack; a padded entry has weight 0 in the loss.
+Everything in which lanes may differ without a change of shape is a tensor with a leading lane axis. Train sets of
+different size are index lists padded to the longest of the pack; a padded entry has weight 0 in the loss.
 
-L lanes, P parameters, D longest train set, N examples of the table, T operands, C classes, K outputs, H hyperparameters.
+L lanes, P parameters, D longest train set, N examples of the table, T operands, C classes, K outputs, H
+hyperparameters.
 """
 
 from collections.abc import Sequence
@@ -92,8 +93,8 @@ def _mask(indices: np.ndarray, size: int) -> Tensor:
 
 
 def empty(configs: Sequence[RunConfig], n_lanes: int, device: str) -> Lanes:
-    """Idle lanes of the shapes that these runs share. The train lists are as long as the longest of all of them, whichever
-    are in lanes at a time."""
+    """Idle lanes of the shapes that these runs share. The train lists are as long as the longest of all of them,
+    whichever are in lanes at a time."""
     example = configs[0]
     data = tasks.build(example)
     n_table = len(data.labels_N)

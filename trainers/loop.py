@@ -1,9 +1,10 @@
 """train_pack: the runs of one pack, trained side by side. The file to read first.
 
-A pack trains in segments of a fixed number of steps. At the start of a segment waiting runs take the idle lanes. Within it
-all lanes step together, up to the next moment at which one of them is due for evaluation; a run that spent its budget, met
-its stop rule or diverged leaves its lane, which stays idle to the end of the segment. At the end of each segment everything
-is handed out as a TraceBlock, with a checkpoint from which training goes on bit for bit. No decision depends on a clock.
+A pack trains in segments of a fixed number of steps. At the start of a segment waiting runs take the idle lanes. Within
+it all lanes step together, up to the next moment at which one of them is due for evaluation; a run that spent its
+budget, met its stop rule or diverged leaves its lane, which stays idle to the end of the segment. At the end of each
+segment everything is handed out as a TraceBlock, with a checkpoint from which training goes on bit for bit. No decision
+depends on a clock.
 """
 
 import time

@@ -1,7 +1,7 @@
 """AdamW, Adam and SGD over lanes: every hyperparameter is data of the lane.
 
-One flat buffer a lane, so that a step is a few operations whatever the number of layers. The formulas and their order are
-torch.optim's, to which a test holds them; bias corrections are computed in float64, as torch does in Python floats.
+One flat buffer a lane, so that a step is a few operations whatever the number of layers. The formulas and their order
+are torch.optim's, to which a test holds them; bias corrections are computed in float64, as torch does in Python floats.
 L lanes, P parameters of a lane.
 """
 
@@ -41,7 +41,7 @@ HYPERPARAMETER_NAMES = (
 
 
 def hyperparameter_row(config: RunConfig) -> list[float]:
-    """The hyperparameters of a lane in the order of HYPERPARAMETER_NAMES; an embedding without its own takes the rest's."""
+    """A lane's hyperparameters in the order of HYPERPARAMETER_NAMES; an embedding without its own takes the rest's."""
     values = config.model_dump(include=set(HYPERPARAMETER_NAMES))
     for name in ("learning_rate", "weight_decay"):
         if values[f"embedding_{name}"] is None:
@@ -50,7 +50,7 @@ def hyperparameter_row(config: RunConfig) -> list[float]:
 
 
 def unpack(rows_LH: Tensor) -> Hyperparameters:
-    columns = rows_LH.split(1, dim=1)
+    columns = torch.split(rows_LH, 1, dim=1)
     return Hyperparameters((columns[0], columns[1]), (columns[2], columns[3]), *columns[4:])
 
 
@@ -67,17 +67,17 @@ def update_(
     step_L1 = step_L[:, None].double()
     warmup = torch.where(hyper.warmup_steps > 0, (step_L1 / hyper.warmup_steps.clamp(min=1)).clamp(max=1), 1.0)
     sizes = [n_embedding, parameters_LP.shape[1] - n_embedding]
-    parts = parameters_LP.split(sizes, 1)
+    parts = torch.split(parameters_LP, sizes, 1)
     rates = [rate * warmup for rate in hyper.learning_rate]
     if kind == "adamw":
         for part, rate, decay in zip(parts, rates, hyper.weight_decay, strict=True):
             part.mul_((1 - rate * decay).to(part.dtype))
     else:
-        for part, gradient, decay in zip(parts, gradients_LP.split(sizes, 1), hyper.weight_decay, strict=True):
+        for part, gradient, decay in zip(parts, torch.split(gradients_LP, sizes, 1), hyper.weight_decay, strict=True):
             gradient.addcmul_(part, decay.to(part.dtype))
     if kind == "sgd":
         moments.first_LP.mul_(hyper.momentum.to(gradients_LP.dtype)).add_(gradients_LP)
-        for part, rate, velocity in zip(parts, rates, moments.first_LP.split(sizes, 1), strict=True):
+        for part, rate, velocity in zip(parts, rates, torch.split(moments.first_LP, sizes, 1), strict=True):
             part.addcmul_(velocity, -rate.to(part.dtype))
         return
     _adam_(parts, gradients_LP, moments, step_L1, rates, hyper, sizes)
@@ -97,10 +97,8 @@ def _adam_(
     dtype = gradients_LP.dtype
     correction1, correction2 = 1 - hyper.beta1**step_L1, (1 - hyper.beta2**step_L1).sqrt()
     moments.first_LP.lerp_(gradients_LP, (1 - hyper.beta1).to(dtype).expand_as(gradients_LP))
-    moments.second_LP.mul_(hyper.beta2.to(dtype)).addcmul_(
-        gradients_LP * (1 - hyper.beta2).to(dtype), gradients_LP
-    )
+    moments.second_LP.mul_(hyper.beta2.to(dtype)).addcmul_(gradients_LP * (1 - hyper.beta2).to(dtype), gradients_LP)
     denominator = moments.second_LP.sqrt().add_((hyper.eps * correction2).to(dtype))
     ratio = moments.first_LP / denominator
-    for part, rate, quotient in zip(parts, rates, ratio.split(sizes, 1), strict=True):
+    for part, rate, quotient in zip(parts, rates, torch.split(ratio, sizes, 1), strict=True):
         part.addcmul_(quotient, (-rate * correction2 / correction1).to(dtype))

@@ -1,8 +1,8 @@
 """Randomness drawn during training: a function of (run, stream, step) and of nothing else.
 
 There is no state to keep, checkpoint or restore, and a run draws the same numbers in whatever pack and lane it sits.
-Philox4x32-10 of Salmon et al. 2011 ("Parallel random numbers: as easy as 1, 2, 3"), in int64 arithmetic so that the same
-code runs under vmap, on the CPU and on a GPU. Held to the published known answers in a test.
+Philox4x32-10 of Salmon et al. 2011 ("Parallel random numbers: as easy as 1, 2, 3"), in int64 arithmetic so that the
+same code runs under vmap, on the CPU and on a GPU. Held to the published known answers in a test.
 """
 
 import torch
@@ -37,7 +37,7 @@ def split_key(key: int) -> tuple[int, int]:
 
 
 def words(key_2: Tensor, step: Tensor, tag: int, count: int) -> Tensor:
-    """(..., count) 32-bit words for this key, step and tag. Word i does not depend on `count`, so padding changes nothing.
+    """(..., count) 32-bit words for this key, step and tag. Word i is the same for every `count`: padding is harmless.
 
     Args:
         key_2: (..., 2) the run's key, two int64 of 32 bits each.
@@ -60,6 +60,6 @@ def permutation(key_2: Tensor, epoch: Tensor, valid_D: Tensor, tag: int) -> Tens
 
     Sorting by 63 random bits: two keys tie with probability below 1e-9 for 10^5 entries, and then stay in order.
     """
-    draws = words(key_2, epoch, tag, 2 * valid_D.shape[-1]).unflatten(-1, (-1, 2))
+    draws = torch.unflatten(words(key_2, epoch, tag, 2 * valid_D.shape[-1]), -1, (-1, 2))
     keys = ((draws[..., 0] & 0x7FFFFFFF) << 32) | draws[..., 1]
     return torch.where(valid_D, keys, torch.iinfo(torch.int64).max).argsort(stable=True)

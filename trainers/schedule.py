@@ -1,8 +1,8 @@
 """At which steps a run is evaluated: dense in log time, then at a bounded linear gap.
 
-Grokking is read on a logarithmic axis, but a transition late in a long run must not fall between two rows. Steps grow by
-`growth` until the gap reaches steps / gaps; with 1.05 and 250 a run of 30,000 steps has about 350 rows. A function of the
-budget and of nothing else, so the rows of a run never depend on what it shares a pack with.
+Grokking is read on a logarithmic axis, but a transition late in a long run must not fall between two rows. Steps grow
+by `growth` until the gap reaches steps / gaps; with 1.05 and 250 a run of 30,000 steps has about 350 rows. A function
+of the budget and of nothing else, so the rows of a run never depend on what it shares a pack with.
 """
 
 import functools

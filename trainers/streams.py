@@ -1,7 +1,7 @@
 """Randomness drawn before training: the split, label noise, targets and initial weights.
 
-Each (seed, stream) names one generator of its own, so what one stream draws never shifts another: a run with label noise
-has the same initial weights as its twin without. What is drawn during training is in `trainers.philox`.
+Each (seed, stream) names one generator of its own, so what one stream draws never shifts another: a run with label
+noise has the same initial weights as its twin without. What is drawn during training is in `trainers.philox`.
 """
 
 import hashlib

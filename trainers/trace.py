@@ -1,4 +1,4 @@
-"""What goes into a pack and what comes out of it, as plain values. No torch: the planner and the store read these too."""
+"""What goes into a pack and what comes out, as plain values. No torch: the planner and the store read these too."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class PackSettings:
 
     lanes: int
     engine: Engine
-    """plain: textbook forward pass. eager: the same function by exact shortcuts. compiled: eager under torch.compile."""
+    """plain: textbook forward pass. eager: the same function by exact shortcuts. compiled: eager by torch.compile."""
     threads: int
     segment_steps: int
     """Steps between commits. Lanes are refilled at these boundaries only."""

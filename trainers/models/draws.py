@@ -14,7 +14,7 @@ class Draws(NamedTuple):
     """Probability of dropping a unit; data of the lane."""
 
     def dropout(self, x: Tensor, tag: int) -> Tensor:
-        """Drop units of x (B, ...) and scale up the rest. A unit's fate depends on its example's place in the batch, not on
-        how many examples of padding follow."""
+        """Drop units of x (B, ...) and scale up the rest. A unit's fate depends on its example's place in the batch,
+        not on how many examples of padding follow."""
         kept = keep_mask(self.key_2, self.step, tag, x.numel(), self.drop).view(x.shape)
         return x * kept / (1 - self.drop)

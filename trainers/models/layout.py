@@ -1,9 +1,10 @@
-"""Names, shapes and initial values of every parameter, without torch: the planner counts with it, `lanes` fills from it.
+"""Names, shapes and initial values of every parameter, without torch: the planner counts by it, `lanes` fills from it.
 
 All parameters of a run lie in one flat vector, the token embedding first, so that an optimizer step is a handful of
 operations on one buffer and the embedding's own learning rate is a slice. Weights are (out, in), as in torch.nn.Linear.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -35,7 +36,7 @@ def parameters(config: RunConfig) -> tuple[Parameter, ...]:
 
 
 def _transformer(config: RunConfig) -> Iterator[Parameter]:
-    """Nanda et al. 2023: N(0, 1) / sqrt(d_model), the unembedding N(0, 1) / sqrt(d_vocab), biases zero, no layer norm."""
+    """Nanda et al. 2023: N(0, 1) / sqrt(d_model), unembedding N(0, 1) / sqrt(d_vocab), biases zero, no layer norm."""
     d, d_mlp, vocabulary = config.width, config.mlp_ratio * config.width, config.modulus + 1
     scale = config.init_scale / math.sqrt(d)
     yield Parameter("embed.weight", (vocabulary, d), scale)
@@ -55,7 +56,7 @@ def _toy(config: RunConfig) -> Iterator[Parameter]:
     """Liu et al. 2022: embeddings uniform in [-1/2, 1/2]; the decoder as torch.nn.Linear starts."""
     yield Parameter("embed.weight", (config.modulus, config.embedding_dim), 0.5 * config.init_scale, "uniform")
     sizes = [config.embedding_dim, *[config.width] * config.depth, n_outputs(config)]
-    for layer, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         bound = config.init_scale / math.sqrt(fan_in)
         yield Parameter(f"decoder.{layer}.weight", (fan_out, fan_in), bound, "uniform")
         if config.biases:

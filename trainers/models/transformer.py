@@ -73,7 +73,7 @@ def _attend(weights: Weights, x_BSD: Tensor, block: int, config: RunConfig) -> T
 def _heads(weights: Weights, x_BSD: Tensor, block: int, name: str, config: RunConfig) -> Tensor:
     """(B, H, S, E)"""
     projected = F.linear(x_BSD, weights[f"blocks.{block}.attention.{name}.weight"])
-    return projected.unflatten(-1, (config.heads, -1)).transpose(-2, -3)
+    return torch.unflatten(projected, -1, (config.heads, -1)).transpose(-2, -3)
 
 
 def _attend_last(weights: Weights, x_BSD: Tensor, block: int, config: RunConfig) -> Tensor:
@@ -90,8 +90,8 @@ def _attend_by_table(weights: Weights, inputs_BT: Tensor, x_D: Tensor, config: R
     place_SD = weights["position.weight"]
     key_DD, value_DD = (weights[f"blocks.0.attention.{name}.weight"] for name in ("key", "value"))
     # Scores are linear in x: fold query and key into one vector per head.
-    query_HE = F.linear(x_D, weights["blocks.0.attention.query.weight"]).unflatten(-1, (config.heads, -1))
-    fold_HD = torch.einsum("he,hed->hd", query_HE, key_DD.unflatten(0, (config.heads, -1)))
+    query_HE = torch.unflatten(F.linear(x_D, weights["blocks.0.attention.query.weight"]), 0, (config.heads, -1))
+    fold_HD = torch.einsum("he,hed->hd", query_HE, torch.unflatten(key_DD, 0, (config.heads, -1)))
     fold_HD = fold_HD / math.sqrt(query_HE.shape[-1])
     to_table = torch.cat([value_DD, fold_HD])
     gathered = [
@@ -101,7 +101,7 @@ def _attend_by_table(weights: Weights, inputs_BT: Tensor, x_D: Tensor, config: R
     stacked_SB = torch.stack([*gathered, own])
     width = value_DD.shape[0]
     attention_SBH = stacked_SB[..., width:].softmax(0)
-    value_SBHE = stacked_SB[..., :width].unflatten(-1, (config.heads, -1))
+    value_SBHE = torch.unflatten(stacked_SB[..., :width], -1, (config.heads, -1))
     return (attention_SBH[..., None] * value_SBHE).sum(0).flatten(-2)
 
 

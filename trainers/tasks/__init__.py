@@ -2,7 +2,7 @@
 
 from trainers.config import RunConfig
 from trainers.tasks import modular, random_labels, toy_addition
-from trainers.tasks.data import TaskData, Table, finish
+from trainers.tasks.data import Table, TaskData, finish
 
 FAMILIES = {"modular": modular.table, "toy_addition": toy_addition.table, "random_labels": random_labels.table}
 

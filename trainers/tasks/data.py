@@ -64,7 +64,7 @@ def chance_accuracy(labels: Ints, n_classes: int) -> float:
 
 
 def _with_noise(table: Table, train_D: Ints, share: float, data_seed: int) -> Ints:
-    """Each training label is drawn anew with this probability. Drawn per table entry, so that the noise nests with D."""
+    """Each training label is drawn anew with this probability: per table entry, so that the noise nests with D."""
     if not share:
         return table.labels_N
     rng = generator(data_seed, "label_noise")

@@ -1,7 +1,7 @@
 """Labels without a rule, on the inputs of modular arithmetic: only memorizing helps (Huang et al. 2024, section 3).
 
-Symmetric labels are equal for (a, b) and (b, a), as those of a commutative operation are, so that the number of separate
-facts is the same as there.
+Symmetric labels are equal for (a, b) and (b, a), as those of a commutative operation are, so that the number of
+separate facts is the same as there.
 """
 
 import numpy as np
