@@ -83,7 +83,8 @@ def test_select_and_take():
 
 SAMPLE = (
     "sample: {{count: 200, seed: {seed}, axes: {{learning_rate: {{loguniform: [1e-4, 1e-2]}},"
-    " width: {{uniform: [4, 7]}}, train_size: {{uniform: [0.2, 0.8]}}, depth: {{choice: [1, 3]}}{more}}}}}\nmodel: {{heads: 1}}\n"
+    " width: {{uniform: [4, 7]}}, train_size: {{uniform: [0.2, 0.8]}}, depth: {{choice: [1, 3]}}"
+    "{more}}}}}\nmodel: {{heads: 1}}\n"
 )
 
 
