@@ -1,0 +1,86 @@
+"""Write the evidence of a sweep: what was asked, on what it ran, how every run was labelled, thinned traces, figures."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from results import open_sweep
+from results.descent import descents
+from results.descent_figure import descent_figure
+from results.diagram import phase_diagram, save
+from results.store import SweepStore
+
+ROWS_PER_RUN = 40
+LABELS = (
+    "run_id", "width", "heads", "train_size", "learning_rate", "weight_decay", "seed", "phase", "confidence", "liu_phase",
+    "huang_dynamic", "t_train", "t_val", "delay", "t_onset", "peak_val_accuracy", "final_train_accuracy",
+    "final_val_accuracy", "norm_change", "ungrokking_kind", "warning", "why",
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sweep", type=Path)
+    parser.add_argument("--descent", help="axis along which to look for a descent of accuracy")
+    parser.add_argument("--facet", help="axis that parts the curves")
+    options = parser.parse_args()
+    sweep = open_sweep(options.sweep)
+    labels, plan = sweep.labels(), dict(sweep.plan)
+    folder = Path(__file__).parent / plan["name"]
+    folder.mkdir(exist_ok=True)
+    labels[list(LABELS)].to_csv(folder / "labels.csv", index=False, float_format="%.6g")
+    thinned(sweep.traces()).to_parquet(folder / "traces.parquet", index=False, compression="zstd")
+    (folder / "phase_diagram.png").write_bytes((options.sweep / "figures" / "phase_diagram.png").read_bytes())
+    record = provenance(options.sweep, plan, labels)
+    if options.descent:
+        record["descents"] = descend(labels, plan, options.descent, options.facet, folder)
+    (folder / "evidence.json").write_text(json.dumps(record, indent=1, default=str) + "\n")
+    print(json.dumps(record, indent=1, default=str))
+
+
+def thinned(traces: pd.DataFrame) -> pd.DataFrame:
+    """First and last row of each run and others evenly between, without the config columns (labels.csv has them)."""
+    columns = ["run_id", "step", "train_loss", "val_loss", "train_accuracy", "val_accuracy", "param_norm"]
+    parts = [run.iloc[np.unique(np.linspace(0, len(run) - 1, ROWS_PER_RUN).astype(int))] for _, run in grouped(traces)]
+    return pd.concat(parts)[columns].astype({"train_accuracy": "float32", "val_accuracy": "float32"})
+
+
+def grouped(traces: pd.DataFrame) -> Any:
+    return traces.sort_values(["run_id", "step"]).groupby("run_id")
+
+
+def provenance(root: Path, plan: dict[str, Any], labels: pd.DataFrame) -> dict[str, Any]:
+    store = SweepStore(root)
+    packs = [store.pack(pack["pack_id"]) for pack in plan["packs"]]
+    return {
+        "command": f"grokctl launch {plan['name']}",
+        "grokctl_version": plan["grokctl_version"],
+        "spec_sha256": plan["spec_sha256"],
+        "plan_id": plan["plan_id"],
+        "fingerprints": [*packs[0].headers()[-1].fingerprints.values()],
+        "runs": len(labels),
+        "run_seconds": round(float(sum(outcome.wall_s for pack in packs for outcome in pack.outcomes()))),
+        "classifier_version": labels["classifier_version"].iloc[0],
+        "phases": labels["phase"].value_counts().to_dict(),
+    }
+
+
+def descend(labels: pd.DataFrame, plan: dict[str, Any], axis: str, facet: str, folder: Path) -> list[dict[str, Any]]:
+    verdicts = descents(labels, axis=axis, facet=facet)
+    steps = int(labels["steps"].max())
+    # Many values that are not spaced evenly, over a decade or more: a log axis reads best.
+    scales = {axis: "log", facet: "linear"}
+    title = f"{plan['name']}: final validation accuracy over {axis}"
+    figure = descent_figure(labels, verdicts, axis=axis, facet=facet, scales=scales, budget_steps=steps, title=title)
+    save(figure, folder / "descent.png")
+    diagram = phase_diagram(labels, x=axis, y=facet, scales=scales, budget_steps=steps, title=plan["name"])
+    save(diagram, folder / "phase_diagram.png")
+    return [{str(k): v for k, v in row.items()} for row in verdicts.to_dict("records")]
+
+
+if __name__ == "__main__":
+    main()
