@@ -1,4 +1,5 @@
-"""Write the evidence of a sweep: what was asked, on what it ran, how every run was labelled, thinned traces, figures."""
+"""Write the evidence of a sweep: what was asked, on what it ran, how every run was labelled, thinned traces,
+figures."""
 
 import argparse
 import json
@@ -16,8 +17,8 @@ from results.store import SweepStore
 
 ROWS_PER_RUN = 40
 LABELS = (
-    "run_id", "width", "heads", "train_size", "learning_rate", "weight_decay", "seed", "phase", "confidence", "liu_phase",
-    "huang_dynamic", "t_train", "t_val", "delay", "t_onset", "peak_val_accuracy", "final_train_accuracy",
+    "run_id", "width", "heads", "train_size", "learning_rate", "weight_decay", "seed", "phase", "confidence",
+    "liu_phase", "huang_dynamic", "t_train", "t_val", "delay", "t_onset", "peak_val_accuracy", "final_train_accuracy",
     "final_val_accuracy", "norm_change", "ungrokking_kind", "warning", "why",
 )  # fmt: skip
 
@@ -45,12 +46,9 @@ def main() -> None:
 def thinned(traces: pd.DataFrame) -> pd.DataFrame:
     """First and last row of each run and others evenly between, without the config columns (labels.csv has them)."""
     columns = ["run_id", "step", "train_loss", "val_loss", "train_accuracy", "val_accuracy", "param_norm"]
-    parts = [run.iloc[np.unique(np.linspace(0, len(run) - 1, ROWS_PER_RUN).astype(int))] for _, run in grouped(traces)]
-    return pd.concat(parts)[columns].astype({"train_accuracy": "float32", "val_accuracy": "float32"})
-
-
-def grouped(traces: pd.DataFrame) -> Any:
-    return traces.sort_values(["run_id", "step"]).groupby("run_id")
+    runs = traces.sort_values(["run_id", "step"])[columns].groupby("run_id")
+    parts = [run.iloc[np.unique(np.linspace(0, len(run) - 1, ROWS_PER_RUN).astype(int))] for _, run in runs]
+    return pd.concat(parts).astype({"train_accuracy": "float32", "val_accuracy": "float32"})
 
 
 def provenance(root: Path, plan: dict[str, Any], labels: pd.DataFrame) -> dict[str, Any]:
