@@ -93,7 +93,7 @@ def _go_on_in_a_new_process(folder: Path, configs: list[RunConfig], checkpoint: 
     (folder / "checkpoint").write_bytes(checkpoint)
     here = Path(__file__).parent
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])}
-    subprocess.run([sys.executable, "-c", CHILD, str(folder), engine], check=True, env=environment, timeout=300)
+    subprocess.run([sys.executable, "-c", CHILD, str(folder), engine], check=True, env=environment)
 
 
 def test_a_new_process_goes_on_bit_for_bit(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_plain_and_eager_train_the_same() -> None:
         np.testing.assert_allclose(final_vector(plain, run), final_vector(eager, run), rtol=2e-5, atol=2e-5)
 
 
-COMPILED = [transformer(seed=seed, width=4, batch_size=4, dropout=0.2, steps=30) for seed in range(2)]
+COMPILED = [toy(seed=seed, depth=1, width=4, batch_size=4, steps=30) for seed in range(2)]
 needs_compiler = pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="no C++ compiler")
 # torch 2.13 warns of its own use of torch.jit when its compiler is imported.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
