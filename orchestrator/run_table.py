@@ -127,6 +127,8 @@ class RunTable:
     def combinations(self, names: Sequence[str]) -> tuple[list[dict[str, Any]], npt.NDArray[np.int64]]:
         """The distinct combinations of these fields that occur, and for each run the number of its own."""
         first, inverse = self.groups(names)
+        if not names:
+            return [{}], inverse
         columns = [[self.coded[n].values[code] for code in self.coded[n].codes[first].tolist()] for n in names]
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)], inverse
 

@@ -176,7 +176,8 @@ def _seeds(written: Any, prepared: Mapping[str, Any]) -> tuple[tuple[int, ...], 
         return (0,), [Fault(path, f"should be a count or a list of whole numbers, is {show(written)}")]
     if len(set(seeds)) < len(seeds):
         return (0,), [Fault(path, "a seed appears twice")]
-    sections = [prepared.get("grid"), prepared.get("zip"), (prepared.get("sample") or {}).get("axes")]
+    sample = prepared.get("sample")
+    sections = [prepared.get("grid"), prepared.get("zip"), sample.get("axes") if isinstance(sample, dict) else None]
     if seeds != (0,) and any("seed" in section for section in sections if isinstance(section, dict)):
         return (0,), [Fault(path, "seed is an axis already; leave out one of the two")]
     return seeds, []
@@ -251,27 +252,31 @@ def _broken_names(faults: list[Fault]) -> set[str] | None:
     """The hyperparameters that faults leave unknown; None if they leave everything unknown."""
     broken: set[str] = set()
     for fault in faults:
-        path = fault.path[1:] if fault.path[:1] == ("sample",) else fault.path
-        if path[0] in ("grid", "zip", "axes") and len(path) > 1:
-            names = {str(path[1])}
-        elif path[0] in ("name", "diagram", "classifier", "resources", "keep", "seeds"):
-            names = {"seed"}
-        else:
-            names = {n for n, place in PLACES.items() if _overlap(place, path)} or _meant(path)
-            if not names and not fault.at_key:
-                return None
+        names = _names_at(fault)
+        if names is None:
+            return None
         broken |= names
     if "betas" in broken:
         broken |= {"beta1", "beta2"}
     return broken | (set(TABLE_FIELDS) | {"symmetric", "target_dim"} if "task" in broken else set())
 
 
+def _names_at(fault: Fault) -> set[str] | None:
+    """The hyperparameters that one fault leaves unknown; None if there is no telling."""
+    match fault.path:
+        case ("grid" | "zip", name, *_) | ("sample", "axes", name, *_):
+            return {str(name)}
+        case ("seeds", *_):
+            return {"seed"}
+        case ("name" | "diagram" | "classifier" | "resources" | "keep", *_):
+            return set()
+    names = {name for name, place in PLACES.items() if _overlap(place, fault.path)}
+    if not names and fault.at_key:  # an unknown key: what was it probably written for?
+        close = nearest(str(fault.path[-1]), PLACES)
+        return set() if close is None else {close}
+    return names or None
+
+
 def _overlap(place: KeyPath, path: KeyPath) -> bool:
     length = min(len(place), len(path))
     return place[:length] == path[:length]
-
-
-def _meant(path: KeyPath) -> set[str]:
-    """What an unknown key was probably written for."""
-    close = nearest(str(path[-1]), PLACES)
-    return set() if close is None else {close}

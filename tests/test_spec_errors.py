@@ -129,6 +129,7 @@ def test_what_was_meant(text, words):
         ("seeds: []\n", "seeds"),
         ("seeds: [-1]\n", "at least 0"),
         ("seeds: 3\ngrid: {seed: [1, 2]}\n", "seed is an axis already"),
+        ("seeds: 3\nsample: true\n", "sample: should be a mapping, is true"),
         (
             "zip: {width: [4, 8], depth: [1]}\n",
             "zip: axes that move together are equally long; width has 2, depth has 1",
