@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -39,6 +40,9 @@ from orchestrator.spec_model import SweepSpec, parse_filter
 from results.errors import FencedError
 from results.store import SweepStore, plan_identity
 from trainers.expressions import Expression, ExpressionError
+
+if TYPE_CHECKING:
+    from orchestrator.tune import Cluster
 
 POLL_S = 0.2
 
@@ -113,7 +117,8 @@ class _Launch:
                 self._write_tables(plan)
             except StopNow:
                 self.console.print("stopped at once; what was committed is safe", style="bold")
-                return _result(self.store, Plan.from_json(self.store.read_plan()), request.exit_code or 0, {})
+                known = Plan.from_json(self.store.read_plan()) if self.store.exists() else None
+                return _result(self.store, known, request.exit_code or EXIT_OK, {})
             finally:
                 self.store.clear_stop()
             return self._end(plan, selected, request)
@@ -129,13 +134,9 @@ class _Launch:
     ) -> Plan:
         """Train what is unfinished, on a Ray that lives as long as that takes. Returns the plan."""
         with ExitStack() as stack:
-            if address:
-                from orchestrator import tune
-
-                lent = stack.enter_context(tune.cluster(address))
-                slots = slots_of(loaded.spec.resources, cpus=lent.cpus, gpus=lent.gpus)
-            else:
-                slots = find_slots(loaded.spec.resources)
+            joined = self._join(address, stack) if address else None
+            resources = loaded.spec.resources
+            slots = slots_of(resources, cpus=joined.cpus, gpus=joined.gpus) if joined else find_slots(resources)
             plan = _stored_plan(self.store, loaded) if self.store.exists() else self._create(loaded, slots)
             packs = _unfinished(self.store, plan, selected)
             if not packs:
@@ -148,8 +149,14 @@ class _Launch:
             if local:
                 self._train_here(plan, packs, attempt)
             else:
-                self._train_on_ray(plan, packs, attempt, stack, is_connected=address is not None)
+                self._train_on_ray(plan, packs, attempt, joined or self._join(None, stack))
             return plan
+
+    def _join(self, address: str | None, stack: ExitStack) -> "Cluster":
+        from orchestrator import tune
+
+        self.console.print("starting Ray" if address is None else f"joining the Ray cluster at {address}", markup=False)
+        return stack.enter_context(tune.cluster(address))
 
     def _create(self, loaded: LoadedSpec, slots: Slots) -> Plan:
         plan = make_plan(loaded, slots, FormulaCost(device=slots.device))
@@ -186,17 +193,14 @@ class _Launch:
             ids = [pack.pack_id for pack in packs]
             train_here(self.store.root, ids, attempt, should_stop=self.store.stop_requested)
 
-    def _train_on_ray(
-        self, plan: Plan, packs: Sequence[PlannedPack], attempt: int, stack: ExitStack, *, is_connected: bool
-    ) -> None:
+    def _train_on_ray(self, plan: Plan, packs: Sequence[PlannedPack], attempt: int, cluster: "Cluster") -> None:
         from orchestrator import tune
 
-        if not is_connected:
-            stack.enter_context(tune.cluster(None))
         training = tune.start_training(
             self.store.root,
             [pack.pack_id for pack in packs],
             attempt,
+            cluster.scratch,
             cpus_per_pack=plan.slots["cpus_per_pack"],
             gpus_per_pack=plan.slots["gpus_per_pack"],
         )
@@ -291,15 +295,16 @@ def _report(store: SweepStore, plan: Plan, console: Console, exit_code: int, not
     return result
 
 
-def _result(store: SweepStore, plan: Plan, exit_code: int, phases: Mapping[str, int]) -> LaunchResult:
+def _result(store: SweepStore, plan: Plan | None, exit_code: int, phases: Mapping[str, int]) -> LaunchResult:
     from orchestrator.tables import output_paths
 
-    failures = {pack.pack_id: store.pack(pack.pack_id).failure() for pack in plan.packs}
+    packs = plan.packs if plan else ()
+    failures = {pack.pack_id: store.pack(pack.pack_id).failure() for pack in packs}
     return LaunchResult(
         folder=store.root,
         exit_code=exit_code,
-        runs=plan.n_runs,
-        runs_ended=sum(len(store.pack(pack.pack_id).outcomes()) for pack in plan.packs),
+        runs=sum(pack.n_runs for pack in packs),
+        runs_ended=sum(len(store.pack(pack.pack_id).outcomes()) for pack in packs),
         phases=phases,
         failed_packs={pack_id: last_line(failure.text) for pack_id, failure in failures.items() if failure},
         paths=output_paths(store),

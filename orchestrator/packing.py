@@ -31,6 +31,8 @@ MAX_FILES = 2000
 """Trace files that a sweep publishes, about: one a round of a pack, or one a segment if runs may stop early."""
 MAX_SEGMENTS = 200
 """Segments of one pack."""
+MAX_PACK_S = 3 * 3600.0
+"""A pack is shorter than this where it can be cut without emptying lanes: its segments then stay short, too."""
 PACK_START_S = 2.0
 """Start of a pack in a warm process: tasks, tensors, first step."""
 COMPILE_S = 40.0
@@ -228,7 +230,8 @@ class _Cutter:
         """Cut a band into equal packs of about target_s seconds."""
         n_runs = len(band.indices)
         whole = self._share(band, 0, n_runs, self._lanes(band, n_runs))
-        count = max(-(-whole.rounds // MAX_SEGMENTS), min(n_runs, round(whole.seconds / target_s)), 1)
+        least = max(-(-whole.rounds // MAX_SEGMENTS), min(whole.rounds, round(whole.seconds / MAX_PACK_S)), 1)
+        count = max(least, min(n_runs, round(whole.seconds / target_s)))
         edges = np.linspace(0, n_runs, count + 1).astype(int)
         # One lane count for all packs of a band: a compiled step is then compiled once.
         lanes = self._lanes(band, int(np.diff(edges).max()))

@@ -5,19 +5,19 @@ the plan, what they did lies in the store, and neither is ever read through Tune
 thrown away, and `Tuner.restore` is not used: launching again builds a new Tuner over what the store lacks.
 """
 
+import logging
 import os
 import secrets
-import shutil
-import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import EXIT_ENVIRONMENT, EXIT_PERMISSION, EXIT_UNAVAILABLE, UserError
 from orchestrator.machine import cpu_count, visible_gpus
+from orchestrator.scratch import scratch_folder
 from orchestrator.sources import package_folders, sources_digest
 
 CRASHES_ALLOWED = 2
@@ -32,6 +32,7 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
 }
+SILENT: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,8 @@ class Cluster:
 
     cpus: int
     gpus: int
+    scratch: Path
+    """A folder of this launch, gone when the block ends."""
 
 
 @contextmanager
@@ -47,53 +50,79 @@ def cluster(address: str | None) -> Iterator[Cluster]:
     """Within the block Ray is connected: to `address`, or to a new local Ray that ends with the block.
 
     Raises:
-        UserError: no cluster answers at the address, or the token is missing or wrong.
+        UserError: no cluster answers at the address, or the token is missing or wrong, or Ray does not start here.
     """
-    # Unix sockets lie in this folder and their paths are limited to 107 characters, so it cannot follow TMPDIR.
-    scratch = Path(tempfile.mkdtemp(prefix="grokctl-", dir="/tmp"))
-    before, here = dict(os.environ), Path.cwd()
-    os.environ.update(QUIET)
-    try:
-        # Ray puts the driver's current folder first on the workers' path: a trainers.py in it would shadow ours.
-        os.chdir(scratch)
-        _set_authentication(address)
-        _connect(address, scratch)
-        os.chdir(here)
-        import ray
+    with scratch_folder() as scratch:
+        before, here = dict(os.environ), Path.cwd()
+        os.environ.update(QUIET)
+        try:
+            # Ray puts the driver's current folder first on the workers' path: a trainers.py in it would shadow ours.
+            os.chdir(scratch)
+            _set_authentication(address)
+            _connect(address, scratch)
+            os.chdir(here)
+            yield _cluster(scratch)
+        finally:
+            os.chdir(here)
+            _disconnect()
+            os.environ.clear()
+            os.environ.update(before)
+            _reread_authentication()
 
-        resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        yield Cluster(cpus=int(resources.get("CPU", 0)), gpus=int(resources.get("GPU", 0)))
-    finally:
-        os.chdir(here)
-        with suppress(ImportError):
-            import ray
 
-            ray.shutdown()
-        os.environ.clear()
-        os.environ.update(before)
-        _reread_authentication()
-        shutil.rmtree(scratch, ignore_errors=True)
+def _cluster(scratch: Path) -> Cluster:
+    import ray
+
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return Cluster(cpus=int(resources.get("CPU", 0)), gpus=int(resources.get("GPU", 0)), scratch=scratch)
+
+
+def _disconnect() -> None:
+    import ray
+
+    ray.shutdown()
 
 
 def _connect(address: str | None, scratch: Path) -> None:
+    if address is not None:
+        _join(address)
+        return
+    _lead_workers_to_our_packages()
+    for is_last in (False, True):
+        try:
+            _start_local(scratch)
+        except Exception as error:  # Ray raises a plain Exception after 30 s, which a busy machine may need
+            if is_last:
+                raise UserError(
+                    f"Ray does not start on this machine: {_first_line(error)}",
+                    exit_code=EXIT_UNAVAILABLE,
+                    hint="Is it out of memory, or very busy? `--local` trains without Ray, with the same result.",
+                ) from error
+        else:
+            return
+
+
+def _start_local(scratch: Path) -> None:
     import ray
 
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-    if address is None:
-        _lead_workers_to_our_packages()
-        ray.init(
-            address="local",
-            num_cpus=cpu_count(),
-            num_gpus=visible_gpus(),
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            _temp_dir=str(scratch),
-            **quiet,
-        )
-        return
+    ray.init(
+        address="local",
+        num_cpus=cpu_count(),
+        num_gpus=visible_gpus(),
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        # One level down: Ray makes this folder writable for everybody.
+        _temp_dir=str(scratch / "ray"),
+        **SILENT,
+    )
+
+
+def _join(address: str) -> None:
+    import ray
+
+    packages = [str(folder) for folder in package_folders()]
     try:
-        packages = [str(folder) for folder in package_folders()]
-        ray.init(address=address, runtime_env={"py_modules": packages, "env_vars": QUIET}, **quiet)
+        ray.init(address=address, runtime_env={"py_modules": packages, "env_vars": QUIET}, **SILENT)
     except ray.exceptions.AuthenticationError as error:
         raise UserError(
             f"the Ray cluster at {address} refuses the token: {_first_line(error)}",
@@ -157,23 +186,30 @@ class Training:
 
 
 def start_training(
-    root: Path, pack_ids: Sequence[str], attempt: int, *, cpus_per_pack: int, gpus_per_pack: float
+    root: Path, pack_ids: Sequence[str], attempt: int, scratch: Path, *, cpus_per_pack: int, gpus_per_pack: float
 ) -> Training:
     """Train packs on the connected Ray, in their order. Returns at once."""
-    training = Training(thread=threading.Thread(target=lambda: fit(), name="tune", daemon=True), errors=[])
-    fit = _fit_in(training, root, pack_ids, attempt, {"cpu": cpus_per_pack, "gpu": gpus_per_pack})
-    training.thread.start()
-    return training
+    # What goes wrong lies in the packs' folders, or in `errors`; Tune would print it as well.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    tuner = _tuner(root, pack_ids, attempt, scratch, {"cpu": cpus_per_pack, "gpu": gpus_per_pack})
+    errors: list[str] = []
+    thread = threading.Thread(target=_fit, args=(tuner, errors), name="tune", daemon=True)
+    thread.start()
+    return Training(thread=thread, errors=errors)
 
 
-def _fit_in(
-    training: Training, root: Path, pack_ids: Sequence[str], attempt: int, per_pack: dict[str, float]
-) -> Callable[[], None]:
+def _fit(tuner: Any, errors: list[str]) -> None:
+    try:
+        errors += [str(error) for error in tuner.fit().errors]
+    except Exception as error:
+        errors.append(f"{type(error).__name__}: {error}")
+
+
+def _tuner(root: Path, pack_ids: Sequence[str], attempt: int, scratch: Path, per_pack: dict[str, float]) -> Any:
     from ray import tune
 
-    storage = tempfile.mkdtemp(prefix="grokctl-tune-")
     # reuse_actors and one step per trial: what a pack costs beyond its training is 0.2 s.
-    tuner = tune.Tuner(
+    return tune.Tuner(
         tune.with_resources(_trainable(), per_pack),
         param_space={
             "pack_id": tune.grid_search(list(pack_ids)),
@@ -184,21 +220,11 @@ def _fit_in(
         tune_config=tune.TuneConfig(reuse_actors=True),
         run_config=tune.RunConfig(
             name="packs",
-            storage_path=storage,
+            storage_path=str(scratch / "tune"),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=CRASHES_ALLOWED),
         ),
     )
-
-    def fit() -> None:
-        try:
-            training.errors += [_first_line(error) for error in tuner.fit().errors]
-        except Exception as error:
-            training.errors.append(f"{type(error).__name__}: {_first_line(error)}")
-        finally:
-            shutil.rmtree(storage, ignore_errors=True)
-
-    return fit
 
 
 def _trainable() -> Any:
@@ -207,11 +233,8 @@ def _trainable() -> Any:
     class TrainPack(tune.Trainable):
         """One step is a whole pack."""
 
-        def setup(self, config: dict[str, Any]) -> None:
-            require_same_sources(config["sources"])
-
         def step(self) -> dict[str, Any]:
-            return {"end": train_in_worker(**{k: self.config[k] for k in ("root", "pack_id", "attempt")}), "done": True}
+            return {"end": train_in_worker(**self.config), "done": True}
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             return True
@@ -236,10 +259,15 @@ def require_same_sources(digest: str) -> None:
         )
 
 
-def train_in_worker(root: str, pack_id: str, attempt: int) -> str:
+def train_in_worker(root: str, pack_id: str, attempt: int, sources: str) -> str:
     """A trial. A recorded failure ends it like any other result, so that only dead processes are tried again."""
     from orchestrator.worker import try_pack
     from results.store import SweepStore
 
     store = SweepStore(Path(root))
+    try:
+        require_same_sources(sources)
+    except UserError as error:
+        store.pack(pack_id).write_failure(f"pack {pack_id}\n{error}", attempt)
+        return "failed"
     return "drained" if store.stop_requested() else try_pack(store.root, pack_id, attempt, store.stop_requested)

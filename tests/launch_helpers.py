@@ -35,7 +35,7 @@ seeds: 2
 resources: {device: cpu, lanes: 2}
 """
 SLOTS = Slots(device="cpu", slots=2, cpus_per_pack=1, gpus_per_pack=0.0, has_compiler=False)
-DEADLINE_S = 120.0
+DEADLINE_S = 300.0
 
 
 def freeze(folder: Path, spec: str = SPEC, *, segment_s: float = 0.1) -> Path:

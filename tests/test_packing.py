@@ -165,6 +165,12 @@ def test_segments_of_a_pack_are_bounded_however_long_it_is():
         assert 100 < pack.n_segments <= MAX_SEGMENTS
 
 
+def test_long_packs_are_cut_as_long_as_lanes_stay_full():
+    packs = cut_table(table_of("seeds: 64\n"), cost=Cost(scale=1000))
+    assert len(packs) == 8
+    assert {len(pack.indices) for pack in packs} == {8}
+
+
 def test_many_runs_publish_about_2000_files():
     table = table_of("grid: {learning_rate: {geomspace: [1e-4, 1e-2, 100]}}\nseeds: 800\n")
     packs = cut_table(table, cost=Cost(lanes=16))

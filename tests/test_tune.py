@@ -1,0 +1,187 @@
+"""What surrounds Ray: code, token, scratch folder, trials. None of these tests starts a Ray."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from launch_helpers import freeze
+
+from orchestrator import scratch, sources, tune, worker
+from orchestrator.errors import UserError
+from orchestrator.scratch import scratch_folder
+from orchestrator.tune import cluster, require_same_sources, train_in_worker
+from results.store import SweepStore
+
+
+@pytest.fixture
+def own_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(scratch, "PARENT", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def ray_init(own_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What ray.init is called with; nothing is started."""
+    calls: list[dict[str, Any]] = []
+
+    def init(**options: Any) -> None:
+        calls.append({**options, "cwd": Path.cwd(), "environ": dict(os.environ)})
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0, "GPU": 1.0})
+    return calls
+
+
+def test_a_local_ray_has_a_token_of_its_own_and_no_dashboard(ray_init: list[dict[str, Any]], tmp_path: Path):
+    with cluster(None) as lent:
+        assert (lent.cpus, lent.gpus) == (4, 1)
+    with cluster(None):
+        pass
+    tokens = [call["environ"]["RAY_AUTH_TOKEN"] for call in ray_init]
+    assert len(tokens[0]) == 64
+    assert tokens[0] != tokens[1]
+    assert ray_init[0]["environ"]["RAY_AUTH_MODE"] == "token"
+    assert ray_init[0]["environ"]["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert ray_init[0]["include_dashboard"] is False
+
+
+def test_nothing_of_a_ray_stays_behind(ray_init: list[dict[str, Any]], tmp_path: Path):
+    before, here = dict(os.environ), Path.cwd()
+    with pytest.raises(ZeroDivisionError), cluster(None):
+        raise ZeroDivisionError
+    assert dict(os.environ) == before
+    assert Path.cwd() == here
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_find_our_packages_and_not_those_of_the_current_folder(ray_init: list[dict[str, Any]]):
+    here = Path.cwd()
+    with cluster(None):
+        assert Path.cwd() == here
+    (call,) = ray_init
+    assert call["cwd"] != here
+    assert call["environ"]["PYTHONPATH"].split(os.pathsep)[0] == str(Path(tune.__file__).parent.parent)
+
+
+def test_a_ray_that_does_not_start_is_tried_twice_and_is_an_error_with_a_way_out(
+    own_tmp: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tries: list[int] = []
+
+    def init(**options: Any) -> None:
+        tries.append(1)
+        raise Exception("The current node timed out during startup.\nand more")
+
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(UserError, match="timed out during startup") as caught, cluster(None):
+        pass
+    assert len(tries) == 2
+    assert caught.value.exit_code == 69
+    assert "--local" in (caught.value.hint or "")
+
+
+def test_a_cluster_that_does_not_answer_is_an_error(own_tmp: Path, monkeypatch: pytest.MonkeyPatch):
+    def init(**options: Any) -> None:
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(UserError, match="nobody there") as caught, cluster("10.0.0.1:6379"):
+        pass
+    assert caught.value.exit_code == 69
+
+
+def test_a_wrong_token_is_an_error_of_its_own(own_tmp: Path, monkeypatch: pytest.MonkeyPatch):
+    from ray.exceptions import AuthenticationError
+
+    def init(**options: Any) -> None:
+        raise AuthenticationError("wrong token")
+
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(UserError, match="refuses the token") as caught, cluster("10.0.0.1:6379"):
+        pass
+    assert caught.value.exit_code == 77
+
+
+@pytest.mark.parametrize(("environ", "mode"), [({}, "disabled"), ({"RAY_AUTH_TOKEN": "x"}, "token")])
+def test_a_cluster_is_met_with_the_token_that_there_is(
+    ray_init: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environ: dict[str, str], mode: str
+):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    with cluster("10.0.0.1:6379"):
+        pass
+    (call,) = ray_init
+    assert call["environ"]["RAY_AUTH_MODE"] == mode
+    assert {Path(folder).name for folder in call["runtime_env"]["py_modules"]} == set(sources.PACKAGES)
+    assert "RAY_AUTH_TOKEN" not in call["runtime_env"]["env_vars"]
+
+
+def test_scratch_of_the_living_stays_and_of_the_dead_goes(own_tmp: Path):
+    orphan, strange = own_tmp / "grokctl-orphan", own_tmp / "grokctl-strange"
+    for folder in (orphan, strange):
+        folder.mkdir()
+    (orphan / "lock").touch()
+    (orphan / "log").touch()
+    with scratch_folder() as first, scratch_folder() as second:
+        assert first != second
+        assert first.stat().st_mode & 0o777 == 0o700
+        assert not orphan.exists()
+        assert first.exists()
+        assert strange.exists(), "not made by us: it has no lock"
+    assert sorted(own_tmp.iterdir()) == [strange]
+
+
+def test_scratch_held_by_another_process_stays(own_tmp: Path):
+    held = own_tmp / "grokctl-held"
+    held.mkdir()
+    with (held / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with scratch_folder():
+            assert held.exists()
+
+
+def test_other_code_in_a_worker_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    digest = sources.sources_digest()
+    require_same_sources(digest)
+    for name in sources.PACKAGES:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "module.py").write_text("x = 1")
+    monkeypatch.setattr(sources, "package_folders", lambda: [tmp_path / name for name in sources.PACKAGES])
+    with pytest.raises(UserError, match="other code than the driver") as caught:
+        require_same_sources(digest)
+    assert caught.value.exit_code == 78
+
+
+def test_the_digest_changes_with_every_byte_and_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sources, "package_folders", lambda: [tmp_path])
+    digests = []
+    for name, text in (("a.py", "x = 1"), ("a.py", "x = 2"), ("b.py", "x = 2"), ("b.txt", "not code")):
+        for path in tmp_path.glob("*.py"):
+            path.unlink()
+        (tmp_path / name).write_text(text)
+        digests.append(sources.sources_digest())
+    assert len(set(digests)) == 4
+
+
+def test_a_trial_trains_a_pack_and_a_recorded_failure_is_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "sweep"
+    freeze(folder, segment_s=1e9)
+    store = SweepStore(folder)
+    first, second = store.pack_ids()
+    attempt, digest = store.begin_attempt(), sources.sources_digest()
+    assert train_in_worker(str(folder), first, attempt, "other code") == "failed"
+    failure = store.pack(first).failure()
+    assert failure is not None
+    assert "other code than the driver" in failure.text
+    assert train_in_worker(str(folder), first, attempt, digest) == "done"
+    monkeypatch.setattr(worker, "train_pack", lambda *args, **kwargs: 1 / 0)
+    assert train_in_worker(str(folder), second, attempt, digest) == "failed"
+    store.request_stop()
+    assert train_in_worker(str(folder), second, attempt, digest) == "drained"
