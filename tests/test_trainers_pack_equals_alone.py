@@ -6,6 +6,7 @@ to 3e-6 and weights by 5e-7 after 40 steps (measured). The tolerances leave room
 round a batched product differently for another number of lanes.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -97,6 +98,23 @@ def test_weights_split_and_labels_are_those_of_the_run_alone_bit_for_bit(make: A
         assert not pack.weight_LD[lane, size:].any()
         for name in ("labels_LN", "is_train_LN", "is_val_LN", "targets_LCK", "hyper_LH", "key_L2", "drop_L"):
             assert torch.equal(getattr(pack, name)[lane], getattr(alone, name)[0]), name
+
+
+@pytest.mark.parametrize("make", [toy, transformer])
+def test_a_lane_forgets_the_run_before(make: Any) -> None:
+    """Above all the longer training set, whose tail would go on to be trained."""
+    before, after = make(train_size=12, label_noise=0.5, dropout=0.4), make(seed=1, train_size=5, dropout=0.2)
+    used, fresh = (lanes.empty([before, after], 1, "cpu") for _ in range(2))
+    used.put(0, before)
+    for tensor in (used.moments.first_LP, used.moments.second_LP, used.step_L, used.first_bad_L):
+        tensor.fill_(7)
+    used.put(0, after)
+    fresh.put(0, after)
+    for field in dataclasses.fields(Lanes):
+        if field.name != "moments":
+            assert torch.equal(getattr(used, field.name), getattr(fresh, field.name)), field.name
+    assert not used.moments.first_LP.any()
+    assert not used.moments.second_LP.any()
 
 
 def _batch_orders(configs: Sequence[RunConfig], n_lanes: int, n_steps: int) -> list[list[list[int]]]:
