@@ -1,6 +1,7 @@
 """Three engines, one training; and training that learns."""
 
 import functools
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ def test_plain_and_eager_train_the_same() -> None:
 
 COMPILED = [toy(seed=seed, depth=1, width=4, batch_size=4, steps=30) for seed in range(2)]
 needs_compiler = pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="no C++ compiler")
+# The compiler is to work in this process: a pool of workers costs more than so small a program takes.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 # torch 2.13 warns of its own use of torch.jit when its compiler is imported.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 
