@@ -88,7 +88,8 @@ def test_python_in_the_readme_runs(
     code: str, finished_sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sweeps").mkdir()
-    (tmp_path / "sweeps" / "quickstart").symlink_to(finished_sweep)
+    for name in ("quickstart", "double_descent_small"):
+        (tmp_path / "sweeps" / name).symlink_to(finished_sweep)
     (tmp_path / "my_sweep.yaml").write_text(TINY_SPEC)
     monkeypatch.chdir(tmp_path)
     exec(code, {"__name__": "readme"})  # noqa: S102 (our own README)

@@ -1,8 +1,8 @@
 """What training costs, by formula: the planner cuts packs with it. No torch.
 
-FLOPs count the useful multiply-adds (two each) of the shortcut forward pass, times three for the gradient. A run-step is one
-optimizer step of one run. The constants were measured on one core of an AMD EPYC with torch 2.13; on another machine the
-ratios between shapes hold better than the seconds, which is what cutting packs evenly needs.
+FLOPs count the useful multiply-adds (two each) of the shortcut forward pass, times three for the gradient. A run-step
+is one optimizer step of one run. The constants were measured on one core of an AMD EPYC with torch 2.13; on another
+machine the ratios between shapes hold better than the seconds, which is what cutting packs evenly needs.
 """
 
 import math
