@@ -1,9 +1,10 @@
 # make demo   from a fresh clone to a labelled phase diagram
 # make test   the tests
 # make lint   ruff, mypy, import-linter
-# All share one environment, .venv, installed from constraints.txt. `make test ARGS="-n 2 -k cli"` hands ARGS to pytest.
+# All share one environment, .venv, installed from constraints.txt. `make test ARGS="-k cli"` hands ARGS to pytest.
 
 PYTHON ?= python3
+ARGS ?= -n 2
 BIN := .venv/bin
 READY := .venv/.installed
 
