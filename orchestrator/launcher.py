@@ -197,10 +197,10 @@ class _Launch:
         from orchestrator import tune
 
         training = tune.start_training(
+            cluster,
             self.store.root,
             [pack.pack_id for pack in packs],
             attempt,
-            cluster.scratch,
             cpus_per_pack=plan.slots["cpus_per_pack"],
             gpus_per_pack=plan.slots["gpus_per_pack"],
         )

@@ -11,7 +11,7 @@ import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from orchestrator.sources import package_folders, sources_digest
 CRASHES_ALLOWED = 2
 """Times that a pack is tried again after its process or node died. An exception is never tried again within a launch:
 the worker has recorded it, and the same plan would raise it again."""
+THREAD_END_S = 10.0
+"""For which a Tuner that lost its Ray is given to notice."""
 OBJECT_STORE_BYTES = 100 * 2**20
 """Packs exchange nothing through Ray's object store; by default it would take 30 % of the memory."""
 QUIET = {
@@ -31,6 +33,8 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
+    # A thread that outlives ray.shutdown would otherwise start another Ray by asking for anything.
+    "RAY_ENABLE_AUTO_CONNECT": "0",
 }
 SILENT: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
 
@@ -43,6 +47,7 @@ class Cluster:
     gpus: int
     scratch: Path
     """A folder of this launch, gone when the block ends."""
+    trainings: list["Training"] = field(default_factory=list)
 
 
 @contextmanager
@@ -61,26 +66,27 @@ def cluster(address: str | None) -> Iterator[Cluster]:
             _set_authentication(address)
             _connect(address, scratch)
             os.chdir(here)
-            yield _cluster(scratch)
+            with _connected(scratch) as lent:
+                yield lent
         finally:
             os.chdir(here)
-            _disconnect()
             os.environ.clear()
             os.environ.update(before)
             _reread_authentication()
 
 
-def _cluster(scratch: Path) -> Cluster:
+@contextmanager
+def _connected(scratch: Path) -> Iterator[Cluster]:
     import ray
 
     resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return Cluster(cpus=int(resources.get("CPU", 0)), gpus=int(resources.get("GPU", 0)), scratch=scratch)
-
-
-def _disconnect() -> None:
-    import ray
-
-    ray.shutdown()
+    lent = Cluster(cpus=int(resources.get("CPU", 0)), gpus=int(resources.get("GPU", 0)), scratch=scratch)
+    try:
+        yield lent
+    finally:
+        ray.shutdown()
+        for training in lent.trainings:
+            training.wait(THREAD_END_S)
 
 
 def _connect(address: str | None, scratch: Path) -> None:
@@ -186,16 +192,18 @@ class Training:
 
 
 def start_training(
-    root: Path, pack_ids: Sequence[str], attempt: int, scratch: Path, *, cpus_per_pack: int, gpus_per_pack: float
+    lent: Cluster, root: Path, pack_ids: Sequence[str], attempt: int, *, cpus_per_pack: int, gpus_per_pack: float
 ) -> Training:
     """Train packs on the connected Ray, in their order. Returns at once."""
     # What goes wrong lies in the packs' folders, or in `errors`; Tune would print it as well.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    tuner = _tuner(root, pack_ids, attempt, scratch, {"cpu": cpus_per_pack, "gpu": gpus_per_pack})
+    tuner = _tuner(root, pack_ids, attempt, lent.scratch, {"cpu": cpus_per_pack, "gpu": gpus_per_pack})
     errors: list[str] = []
     thread = threading.Thread(target=_fit, args=(tuner, errors), name="tune", daemon=True)
     thread.start()
-    return Training(thread=thread, errors=errors)
+    training = Training(thread=thread, errors=errors)
+    lent.trainings.append(training)
+    return training
 
 
 def _fit(tuner: Any, errors: list[str]) -> None:
