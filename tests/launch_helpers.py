@@ -119,8 +119,7 @@ def files_of(folder: Path) -> dict[str, tuple[int, int, int]]:
 
 def no_debris(folder: Path) -> bool:
     """No files in the making, no checkpoints of finished packs, no request to stop."""
-    return not [p for p in folder.rglob("*") if p.name.endswith(".tmp") or p.name.startswith("checkpoint")] and not (
-        folder / "stop"
-    ).exists()
-
-
+    return (
+        not [p for p in folder.rglob("*") if p.name.endswith(".tmp") or p.name.startswith("checkpoint")]
+        and not (folder / "stop").exists()
+    )

@@ -101,8 +101,10 @@ def hostile(tmp_path: Path) -> Path:
 
 def test_killed_with_9_on_ray_and_launched_again_the_traces_are_those_of_a_local_launch(tmp_path: Path, hostile: Path):
     local, folder = tmp_path / "local", tmp_path / "ray"
-    launch_here(freeze(local), local)
-    spec = freeze(folder)
+    # Long enough that the workers, which outlive the driver by a second, cannot get to the end.
+    text = SPEC.replace("steps: 60", "steps: 2000")
+    launch_here(freeze(local, text, segment_s=0.3), local)
+    spec = freeze(folder, text, segment_s=0.3)
     with driving(spec, folder, hostile) as driver:
         wait_until(lambda: commits(folder) >= 3, driver)  # type: ignore[arg-type]
         driver.process.kill()
