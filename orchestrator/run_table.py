@@ -66,7 +66,7 @@ class Coded:
         """The column itself: int64, float64 or bool where all values are, else Python objects."""
         types = {type(value) for value in self.values}
         dtype = {int: np.int64, float: np.float64, bool: np.bool_}.get(next(iter(types))) if len(types) == 1 else None
-        values = np.empty(len(self.values), dtype=dtype or object)
+        values: npt.NDArray[Any] = np.empty(len(self.values), dtype=dtype or object)
         values[:] = self.values
         return np.asarray(values[self.codes])
 

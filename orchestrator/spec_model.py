@@ -312,7 +312,8 @@ def adapter(name: str) -> TypeAdapter[Any]:
 @functools.cache
 def list_adapter(name: str) -> TypeAdapter[list[Any]]:
     """What a list of them must be."""
-    return TypeAdapter(list[_axis_type(name)], config=ConfigDict(strict=True))  # type: ignore[misc]
+    annotation: Any = list[_axis_type(name)]  # type: ignore[misc]
+    return TypeAdapter(annotation, config=ConfigDict(strict=True))
 
 
 def _axis_type(name: str) -> Any:

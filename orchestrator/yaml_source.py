@@ -149,7 +149,7 @@ class _Builder:
 
     def next(self) -> Event:
         try:
-            event: Event = self.loader.get_event()
+            event: Event = self.loader.get_event()  # type: ignore[no-untyped-call]
         except (ValueError, OverflowError):  # PyYAML on escapes beyond Unicode and absurd %YAML versions
             problem = "an escape or directive here holds a number out of range"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=self.loader.get_mark()) from None
@@ -174,7 +174,8 @@ class _Builder:
         if isinstance(event, ScalarEvent):
             return self.scalar(event, path)
         if len(path) >= MAX_DEPTH:
-            raise yaml.MarkedYAMLError(problem=f"nested more than {MAX_DEPTH} deep", problem_mark=event.start_mark)
+            here: Any = event.start_mark
+            raise yaml.MarkedYAMLError(problem=f"nested more than {MAX_DEPTH} deep", problem_mark=here)
         if isinstance(event, MappingStartEvent):
             return self.mapping(path)
         assert isinstance(event, SequenceStartEvent)
@@ -230,16 +231,18 @@ class _Builder:
         return _plain_scalar(text)
 
     def refuse_decorations(self, event: Event, path: KeyPath) -> None:
-        if getattr(event, "anchor", None) is not None:
-            self.fault(path, f"anchor &{event.anchor} is not allowed in a spec", event)
-        if getattr(event, "tag", None) is not None:
-            self.fault(path, f"tag {event.tag} is not allowed in a spec", event)
+        anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
+        if anchor is not None:
+            self.fault(path, f"anchor &{anchor} is not allowed in a spec", event)
+        if tag is not None:
+            self.fault(path, f"tag {tag} is not allowed in a spec", event)
 
     def fault(self, path: KeyPath, message: str, event: Event) -> None:
         self.source.faults.append(Fault(path, message, position=_start(event)))
 
 
 def _start(event: Event) -> Position:
+    assert event.start_mark is not None, "events of a parser have marks"
     return Position(event.start_mark.line, event.start_mark.column)
 
 
