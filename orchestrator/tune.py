@@ -8,6 +8,7 @@ thrown away, and `Tuner.restore` is not used: launching again builds a new Tuner
 import logging
 import os
 import secrets
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ CRASHES_ALLOWED = 2
 the worker has recorded it, and the same plan would raise it again."""
 THREAD_END_S = 10.0
 """For which a Tuner that lost its Ray is given to notice."""
+ANSWER_S = 10.0
+"""For which a cluster's port is given to answer."""
 OBJECT_STORE_BYTES = 100 * 2**20
 """Packs exchange nothing through Ray's object store; by default it would take 30 % of the memory."""
 QUIET = {
@@ -128,19 +131,36 @@ def _join(address: str) -> None:
 
     packages = [str(folder) for folder in package_folders()]
     try:
+        _knock(address)
         ray.init(address=address, runtime_env={"py_modules": packages, "env_vars": QUIET}, **SILENT)
-    except ray.exceptions.AuthenticationError as error:
-        raise UserError(
-            f"the Ray cluster at {address} refuses the token: {_first_line(error)}",
-            exit_code=EXIT_PERMISSION,
-            hint="Set RAY_AUTH_TOKEN to the cluster's token (`ray get-auth-token` on its head prints it).",
-        ) from error
-    except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
+        if _is_about_the_token(error):
+            raise UserError(
+                f"the Ray cluster at {address} refuses the token, or there is none",
+                exit_code=EXIT_PERMISSION,
+                hint="Set RAY_AUTH_TOKEN to the cluster's token (`ray get-auth-token` on its head prints it).",
+            ) from error
         raise UserError(
             f"no Ray cluster answers at {address}: {_first_line(error)}",
             exit_code=EXIT_UNAVAILABLE,
             hint="`ray status --address HOST:6379` shows whether it is up; without --address a local Ray is started.",
         ) from error
+
+
+def _is_about_the_token(error: BaseException | None) -> bool:
+    """Ray says so only in what led to the error that it raises."""
+    while error is not None:
+        if "authentication token" in str(error).lower():
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _knock(address: str) -> None:
+    """Raises OSError if nobody listens at HOST:PORT. Ray itself would try for minutes, and complain all the while."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
 
 
 def _lead_workers_to_our_packages() -> None:

@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,38 +84,52 @@ def test_a_ray_that_does_not_start_is_tried_twice_and_is_an_error_with_a_way_out
     assert "--local" in (caught.value.hint or "")
 
 
-def test_a_cluster_that_does_not_answer_is_an_error(own_tmp: Path, monkeypatch: pytest.MonkeyPatch):
-    def init(**options: Any) -> None:
-        raise ConnectionError("nobody there")
-
-    monkeypatch.setattr("ray.init", init)
-    with pytest.raises(UserError, match="nobody there") as caught, cluster("10.0.0.1:6379"):
+def test_a_cluster_that_does_not_answer_is_an_error_at_once(ray_init: list[dict[str, Any]]):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(UserError, match=f"no Ray cluster answers at {address}") as caught, cluster(address):
         pass
     assert caught.value.exit_code == 69
+    assert ray_init == [], "Ray would try for minutes"
 
 
-def test_a_wrong_token_is_an_error_of_its_own(own_tmp: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def listening() -> Iterator[str]:
+    """An address at which somebody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_wrong_token_is_an_error_of_its_own(own_tmp: Path, listening: str, monkeypatch: pytest.MonkeyPatch):
     from ray.exceptions import AuthenticationError
 
     def init(**options: Any) -> None:
-        raise AuthenticationError("wrong token")
+        try:
+            raise AuthenticationError("RPC error: InvalidAuthToken: Authentication token is missing or incorrect")
+        except AuthenticationError as error:
+            raise ConnectionError("Failed to connect to Ray cluster") from error
 
     monkeypatch.setattr("ray.init", init)
-    with pytest.raises(UserError, match="refuses the token") as caught, cluster("10.0.0.1:6379"):
+    with pytest.raises(UserError, match="refuses the token") as caught, cluster(listening):
         pass
     assert caught.value.exit_code == 77
 
 
 @pytest.mark.parametrize(("environ", "mode"), [({}, "disabled"), ({"RAY_AUTH_TOKEN": "x"}, "token")])
 def test_a_cluster_is_met_with_the_token_that_there_is(
-    ray_init: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environ: dict[str, str], mode: str
+    ray_init: list[dict[str, Any]],
+    listening: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    environ: dict[str, str],
+    mode: str,
 ):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    with cluster("10.0.0.1:6379"):
+    with cluster(listening):
         pass
     (call,) = ray_init
     assert call["environ"]["RAY_AUTH_MODE"] == mode
