@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.costs import FormulaCost
-from orchestrator.errors import EXIT_CONFLICT, EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, UserError
+from orchestrator.errors import EXIT_CONFLICT, EXIT_ENVIRONMENT, EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, UserError
 from orchestrator.machine import find_slots, slots_of
 from orchestrator.packing import Slots
 from orchestrator.plan import (
@@ -149,7 +149,9 @@ class _Launch:
             if local:
                 self._train_here(plan, packs, attempt)
             else:
-                self._train_on_ray(plan, packs, attempt, joined or self._join(None, stack))
+                lent = joined or self._join(None, stack)
+                self._check_room(plan, lent, may_grow=joined is not None)
+                self._train_on_ray(plan, packs, attempt, lent)
             return plan
 
     def _join(self, address: str | None, stack: ExitStack) -> "Cluster":
@@ -192,6 +194,17 @@ class _Launch:
         with follow(self.store, plan, self.console):
             ids = [pack.pack_id for pack in packs]
             train_here(self.store.root, ids, attempt, should_stop=self.store.stop_requested)
+
+    def _check_room(self, plan: Plan, lent: "Cluster", *, may_grow: bool) -> None:
+        """A pack that fits nowhere would wait for ever."""
+        cpus, gpus = plan.slots["cpus_per_pack"], plan.slots["gpus_per_pack"]
+        if cpus <= lent.cpus and gpus <= lent.gpus:
+            return
+        message = f"a pack asks for {cpus} cores and {gpus:g} GPUs; Ray has {lent.cpus} and {lent.gpus}"
+        if not may_grow:
+            hint = "Change `resources` in the spec, join a cluster with --address, or train with --local."
+            raise UserError(message, exit_code=EXIT_ENVIRONMENT, hint=hint)
+        self.console.print(f"{message}: waiting for nodes that have them", markup=False)
 
     def _train_on_ray(self, plan: Plan, packs: Sequence[PlannedPack], attempt: int, cluster: "Cluster") -> None:
         from orchestrator import tune

@@ -4,16 +4,17 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from launch_helpers import freeze
+from launch_helpers import SPEC, freeze, launch_here
 
 from orchestrator import scratch, sources, tune, worker
 from orchestrator.errors import UserError
 from orchestrator.scratch import scratch_folder
-from orchestrator.tune import cluster, require_same_sources, train_in_worker
+from orchestrator.tune import Cluster, cluster, require_same_sources, train_in_worker
 from results.store import SweepStore
 
 
@@ -201,3 +202,20 @@ def test_a_trial_trains_a_pack_and_a_recorded_failure_is_not_tried_again(
     assert train_in_worker(str(folder), second, attempt, digest) == "failed"
     store.request_stop()
     assert train_in_worker(str(folder), second, attempt, digest) == "drained"
+
+
+@pytest.mark.parametrize("resources", ["cpus_per_pack: 5", "gpus_per_pack: 2"])
+def test_a_pack_that_fits_nowhere_is_an_error_and_does_not_wait_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resources: str
+):
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(SPEC.replace("device: cpu", f"device: cpu, {resources}"))
+
+    @contextmanager
+    def small(address: str | None) -> Iterator[Cluster]:
+        yield Cluster(cpus=4, gpus=1, scratch=tmp_path)
+
+    monkeypatch.setattr(tune, "cluster", small)
+    with pytest.raises(UserError, match="Ray has 4 and 1") as caught:
+        launch_here(spec, tmp_path / "sweep", local=False)
+    assert caught.value.exit_code == 78
