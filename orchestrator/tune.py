@@ -24,8 +24,8 @@ from orchestrator.sources import package_folders, sources_digest
 CRASHES_ALLOWED = 2
 """Times that a pack is tried again after its process or node died. An exception is never tried again within a launch:
 the worker has recorded it, and the same plan would raise it again."""
-THREAD_END_S = 10.0
-"""For which a Tuner that lost its Ray is given to notice."""
+THREAD_END_S = 30.0
+"""For which a Tuner is given to end: it waits 5 s for workers, which are busy, and then kills them."""
 ANSWER_S = 10.0
 """For which a cluster's port is given to answer."""
 OBJECT_STORE_BYTES = 100 * 2**20
@@ -87,9 +87,13 @@ def _connected(scratch: Path) -> Iterator[Cluster]:
     try:
         yield lent
     finally:
-        ray.shutdown()
-        for training in lent.trainings:
-            training.wait(THREAD_END_S)
+        # A Tuner at work when Ray goes crashes the process (seen: a segmentation fault), so it is ended first.
+        _end_mark(scratch).touch()
+        try:
+            for training in lent.trainings:
+                training.wait(THREAD_END_S)
+        finally:
+            ray.shutdown()
 
 
 def _connect(address: str | None, scratch: Path) -> None:
@@ -233,6 +237,26 @@ def _fit(tuner: Any, errors: list[str]) -> None:
         errors.append(f"{type(error).__name__}: {error}")
 
 
+def _end_mark(scratch: Path) -> Path:
+    """The file whose presence ends a Tuner. (Tune pickles its stopper, so it cannot hold an event.)"""
+    return scratch / "end"
+
+
+def _stopper(mark: Path) -> Any:
+    from ray import tune
+
+    class EndMark(tune.Stopper):
+        """Stops all trials when the file is there."""
+
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            return False
+
+        def stop_all(self) -> bool:
+            return mark.exists()
+
+    return EndMark()
+
+
 def _tuner(root: Path, pack_ids: Sequence[str], attempt: int, scratch: Path, per_pack: dict[str, float]) -> Any:
     from ray import tune
 
@@ -248,6 +272,7 @@ def _tuner(root: Path, pack_ids: Sequence[str], attempt: int, scratch: Path, per
         tune_config=tune.TuneConfig(reuse_actors=True),
         run_config=tune.RunConfig(
             name="packs",
+            stop=_stopper(_end_mark(scratch)),
             storage_path=str(scratch / "tune"),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=CRASHES_ALLOWED),
