@@ -24,8 +24,9 @@ from orchestrator.sources import package_folders, sources_digest
 CRASHES_ALLOWED = 2
 """Times that a pack is tried again after its process or node died. An exception is never tried again within a launch:
 the worker has recorded it, and the same plan would raise it again."""
-THREAD_END_S = 30.0
-"""For which a Tuner is given to end: it waits 5 s for workers, which are busy, and then kills them."""
+THREAD_END_S = 120.0
+"""For which a Tuner is given to end. It waits 5 to 15 s for busy workers and kills them; on a machine with three such
+launches on two cores, 30 s were not always enough."""
 ANSWER_S = 10.0
 """For which a cluster's port is given to answer."""
 OBJECT_STORE_BYTES = 100 * 2**20
