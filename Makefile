@@ -1,26 +1,30 @@
 # make demo   from a fresh clone to a labelled phase diagram
 # make test   the tests
 # make lint   ruff, mypy, import-linter
-# All share one environment, .venv, installed from constraints.txt. `make test ARGS="-k cli"` hands ARGS to pytest.
+# make bench  measurements against what users would otherwise do, into docs/benchmarks.md; under 15 minutes
+# All share one environment, .venv, installed from constraints.txt. ARGS goes to what is called: `make test ARGS="-k cli"`,
+# `make bench ARGS="--only peak"`, `make bench ARGS="--device cuda"`.
 
 PYTHON ?= python3
-ARGS ?= -n 2
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: demo test lint env
+.PHONY: demo test lint bench env
 
 demo: $(READY)
 	$(BIN)/grokctl launch specs/quickstart.yaml
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),-n 2)
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(READY)
+	PYTHONPATH=tests$${PYTHONPATH:+:$$PYTHONPATH} $(BIN)/python -m benchmarks $(ARGS)
 
 env: $(READY)
 

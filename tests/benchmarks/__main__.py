@@ -1,0 +1,75 @@
+"""`make bench`: measure every row, print the table, and write it to docs/benchmarks.md.
+
+Rows are printed as they come; a group that fails becomes a row that says so, and the others are measured all the same.
+"""
+
+import argparse
+import datetime
+import importlib
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks import GROUPS
+from benchmarks.harness import Row, Setting, line, table
+from benchmarks.machine import describe_machine
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    asked = parse(arguments)
+    setting = Setting(device=asked.device, quick=asked.quick)
+    machine = describe_machine(asked.device)
+    print(*machine, sep="\n", end="\n\n", flush=True)
+    start = time.monotonic()
+    rows = []
+    for row in (row for group in asked.only or GROUPS for row in measure(group, setting)):
+        rows.append(row)
+        print(line(row), flush=True)
+    text = document(rows, machine, minutes=(time.monotonic() - start) / 60)
+    print(f"\n{text}")
+    if asked.only or asked.quick:
+        print(f"{DOCUMENT.name} is left as it is: this was a part, or a smoke test.")
+    else:
+        DOCUMENT.write_text(text)
+    return int(any(row.comparison.endswith(FAILED) for row in rows))
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=GROUPS, metavar="GROUP", help=f"of {', '.join(GROUPS)}")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where grokctl and baselines train")
+    parser.add_argument("--quick", action="store_true", help="a smoke test: tiny sizes, numbers without meaning")
+    return parser.parse_args(arguments)
+
+
+FAILED = "could not be measured"
+
+
+def measure(group: str, setting: Setting) -> Iterator[Row]:
+    """The rows of a group, as they come."""
+    start = time.monotonic()
+    try:
+        yield from importlib.import_module(f"benchmarks.{group}").rows(setting)
+    except Exception as error:
+        traceback.print_exc()
+        yield Row(comparison=f"{group}: {FAILED}", beside=f"{type(error).__name__}: {error}".replace("\n", " "))
+    print(f"({group}: {time.monotonic() - start:.0f} s)", file=sys.stderr, flush=True)
+
+
+def document(rows: Sequence[Row], machine: Sequence[str], *, minutes: float) -> str:
+    """docs/benchmarks.md."""
+    opening = (
+        "# Benchmarks\n\n"
+        f"Written by `make bench` on {datetime.date.today()} in {minutes:.0f} minutes. The sides of a row run\n"
+        "in turns on one machine; numbers are medians. A ratio says how many times better grokctl is. Rows without a\n"
+        "baseline are absolute: they describe this machine and gate nothing.\n\n"
+    )
+    return opening + "\n".join(f"- {fact}" for fact in machine) + "\n\n" + table(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
