@@ -1,6 +1,7 @@
-"""The phases in their documented order, and how each one looks wherever it is drawn.
+"""How each phase looks wherever it is drawn. Their order is the classifier's, and decides ties (the first wins) and the
+order of every legend.
 
-The order decides ties (the first wins) and the order of every legend. Generalizing phases are cool, memorizing ones
+Generalizing phases are cool, memorizing ones
 warm, and `undecided` is hatched grey: it is a fact about the budget, not about the network. The colours were
 searched for (hue windows fixed, smallest pairwise distance in Oklab maximized) so that they stay apart under
 protanopia, deuteranopia and tritanopia; a test holds them to that.
@@ -8,6 +9,8 @@ protanopia, deuteranopia and tritanopia; a test holds them to that.
 
 from collections.abc import Mapping
 from types import MappingProxyType
+
+from results.classify.explain import PHASE_ORDER as PHASE_ORDER
 
 PHASE_COLORS: Mapping[str, str] = MappingProxyType(
     {
@@ -22,10 +25,7 @@ PHASE_COLORS: Mapping[str, str] = MappingProxyType(
         "undecided": "#E6E6E6",
     }
 )
-"""sRGB of each phase, in the order of the phases."""
-
-PHASE_ORDER: tuple[str, ...] = tuple(PHASE_COLORS)
-"""Decides ties and the order of legends."""
+"""sRGB of each phase of PHASE_ORDER."""
 
 PHASE_HATCHES: Mapping[str, str] = MappingProxyType({"undecided": "//////"})
 """Phases that carry a hatch; the others are plain."""
