@@ -49,8 +49,8 @@ def _values(config: RunConfig) -> dict[str, Any]:
 
 def _table_fields(config: RunConfig) -> tuple[Any, ...]:
     """What the labels of a task's table depend on. Only random labels depend on a seed."""
-    data_seed = config.seed if config.data_seed is None else config.data_seed
-    return config.task_kind, config.task, config.modulus, config.symmetric, data_seed if _is_random(config) else 0
+    data_seed = config.seed_of_data if _is_random(config) else 0
+    return config.task_kind, config.task, config.modulus, config.symmetric, data_seed
 
 
 def _is_random(config: RunConfig) -> bool:

@@ -118,6 +118,16 @@ class RunConfig(BaseModel):
         return hash_canonical(canonical_fragments(self.model_dump()))
 
     @property
+    def seed_of_data(self) -> int:
+        """Of split, labels and target vectors."""
+        return self.seed if self.data_seed is None else self.data_seed
+
+    @property
+    def seed_of_init(self) -> int:
+        """Of the initial weights."""
+        return self.seed if self.init_seed is None else self.init_seed
+
+    @property
     def is_full_batch(self) -> bool:
         return self.batch_size is None or self.batch_size >= self.train_size
 

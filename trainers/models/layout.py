@@ -75,8 +75,8 @@ def embedding_count(config: RunConfig) -> int:
 def initial_vector(config: RunConfig) -> npt.NDArray[np.float32]:
     """(P,) initial parameters. Each is drawn from a stream of its own name: a deeper network starts as its shallower
     twin does in the layers that they share."""
-    seed = config.seed if config.init_seed is None else config.init_seed
-    return np.concatenate([_initial(parameter, seed).reshape(-1) for parameter in parameters(config)])
+    vectors = [_initial(parameter, config.seed_of_init).reshape(-1) for parameter in parameters(config)]
+    return np.concatenate(vectors)
 
 
 def _initial(parameter: Parameter, seed: int) -> npt.NDArray[np.float32]:

@@ -44,13 +44,12 @@ class TaskData:
 
 
 def finish(table: Table, config: RunConfig) -> TaskData:
-    data_seed = config.seed if config.data_seed is None else config.data_seed
     defined = np.flatnonzero(table.labels_N >= 0)
-    order = generator(data_seed, "split").permutation(defined)
+    order = generator(config.seed_of_data, "split").permutation(defined)
     train_D = order[: config.train_size]
     return TaskData(
         inputs_NT=table.inputs_NT,
-        labels_N=_with_noise(table, train_D, config.label_noise, data_seed),
+        labels_N=_with_noise(table, train_D, config.label_noise, config.seed_of_data),
         train_D=train_D,
         val_V=np.sort(order[config.train_size :]),
         n_classes=table.n_classes,

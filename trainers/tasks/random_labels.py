@@ -18,7 +18,7 @@ def table_size(modulus: int) -> int:
 
 def table(config: RunConfig) -> Table:
     p = config.modulus
-    rng = generator(config.seed if config.data_seed is None else config.data_seed, "random_labels")
+    rng = generator(config.seed_of_data, "random_labels")
     grid = rng.integers(0, p, (p, p))
     if config.symmetric:
         grid = np.tril(grid) + np.tril(grid, -1).T

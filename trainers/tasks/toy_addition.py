@@ -27,5 +27,5 @@ def table(config: RunConfig) -> Table:
 
 
 def _target_vectors(config: RunConfig, n_classes: int) -> np.ndarray:
-    rng = generator(config.seed if config.data_seed is None else config.data_seed, "target_vectors")
+    rng = generator(config.seed_of_data, "target_vectors")
     return rng.standard_normal((n_classes, config.target_dim), dtype=np.float32)
