@@ -65,6 +65,11 @@ class Header:
     fingerprints: Mapping[str, Any] = field(default_factory=dict)
     """attempt -> versions, device, threads and so on, of each attempt that committed."""
 
+    @property
+    def payload(self) -> tuple[StoredFile, ...]:
+        """The live files that a resume goes on from: segments and checkpoint."""
+        return self.segments if self.checkpoint is None else (*self.segments, self.checkpoint)
+
     def order(self) -> tuple[int, int]:
         """The greatest is the newest: a later attempt went on from where it saw the earlier ones end."""
         return self.attempt, self.segment

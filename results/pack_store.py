@@ -323,7 +323,7 @@ class PackStore:
         skipped = [str(error) for error in damaged]
         for header in reversed(headers):
             try:
-                for entry in (*header.segments, *filter(None, [header.checkpoint])):
+                for entry in header.payload:
                     self.files.check(entry)
                 return header, tuple(skipped)
             except DamagedError as error:
@@ -332,7 +332,7 @@ class PackStore:
 
     def _remove_debris(self, attempt: int) -> list[Path]:
         headers = self.headers()
-        payload = (entry for header in headers for entry in (*header.segments, *filter(None, [header.checkpoint])))
+        payload = (entry for header in headers for entry in header.payload)
         named = {entry.path for entry in payload} | {self.files.relative(self.files.header_path(it)) for it in headers}
         removed = list(self.files.debris(attempt, named))
         for path in removed:

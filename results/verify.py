@@ -70,9 +70,7 @@ def _wrong_header(store: SweepStore, pack: PackStore, header: Header) -> Iterato
 
 def _wrong_files(pack: PackStore, headers: Iterable[Header]) -> Iterator[Finding]:
     """Live segments and checkpoints, each once, however many headers name it."""
-    entries = {
-        entry.path: entry for header in headers for entry in (*header.segments, *filter(None, [header.checkpoint]))
-    }
+    entries = {entry.path: entry for header in headers for entry in header.payload}
     for entry in entries.values():
         if not (pack.files.cleaned.exists() and not pack.files.path(entry).exists()):
             yield from _wrong_file(pack, entry)
