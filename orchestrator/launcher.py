@@ -38,7 +38,7 @@ from orchestrator.signals import StopNow, StopRequest, drain_on_signals
 from orchestrator.spec import LoadedSpec, load_spec
 from orchestrator.spec_model import SweepSpec, parse_filter
 from results.errors import FencedError
-from results.store import SweepStore, plan_identity
+from results.store import SweepStore
 from trainers.expressions import Expression, ExpressionError
 
 if TYPE_CHECKING:
@@ -162,9 +162,7 @@ class _Launch:
 
     def _create(self, loaded: LoadedSpec, slots: Slots) -> Plan:
         plan = make_plan(loaded, slots, FormulaCost(device=slots.device))
-        record = plan.to_json()
-        record["plan_id"] = plan_identity(record)
-        SweepStore.create(self.store.root, spec_text=loaded.text, plan=record)
+        SweepStore.create(self.store.root, spec_text=loaded.text, plan=plan.to_json())
         return plan
 
     def _announce(self, plan: Plan, packs: Sequence[PlannedPack], attempt: int) -> None:

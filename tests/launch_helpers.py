@@ -18,7 +18,7 @@ from orchestrator.launcher import launch
 from orchestrator.packing import Slots
 from orchestrator.plan import make_plan
 from orchestrator.spec import load_text
-from results.store import SweepStore, plan_identity
+from results.store import SweepStore
 
 SPEC = """\
 name: small
@@ -43,7 +43,7 @@ def freeze(folder: Path, spec: str = SPEC, *, segment_s: float = 0.1) -> Path:
     path = folder.with_suffix(".yaml")
     path.write_text(spec)
     plan = make_plan(load_text(spec), SLOTS, FormulaCost(device="cpu"), segment_s=segment_s).to_json()
-    SweepStore.create(folder, spec_text=spec, plan={**plan, "plan_id": plan_identity(plan)})
+    SweepStore.create(folder, spec_text=spec, plan=plan)
     return path
 
 
