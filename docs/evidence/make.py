@@ -35,10 +35,11 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     labels[list(LABELS)].to_csv(folder / "labels.csv", index=False, float_format="%.6g")
     thinned(sweep.traces()).to_parquet(folder / "traces.parquet", index=False, compression="zstd")
-    (folder / "phase_diagram.png").write_bytes((options.sweep / "figures" / "phase_diagram.png").read_bytes())
     record = provenance(options.sweep, plan, labels)
     if options.descent:
         record["descents"] = descend(labels, plan, options.descent, options.facet, folder)
+    else:
+        (folder / "phase_diagram.png").write_bytes((options.sweep / "figures" / "phase_diagram.png").read_bytes())
     (folder / "evidence.json").write_text(json.dumps(record, indent=1, default=str) + "\n")
     print(json.dumps(record, indent=1, default=str))
 
