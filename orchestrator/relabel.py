@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from orchestrator.errors import EXIT_MISSING_INPUT, EXIT_USAGE, UserError
+from orchestrator.plan import Plan
+from orchestrator.tables import DIAGRAMS, diagram_axes, draw_labels, label_ended
 from results import durable, tables
-from results.classify import ClassifierSettings, label_runs
-from results.diagram import phase_diagram, save
+from results.classify import ClassifierSettings
 from results.sweep import Sweep
 
 PREFIX = "classifier."
@@ -31,11 +32,10 @@ def settings_for(sweep: Sweep, overrides: Mapping[str, str]) -> ClassifierSettin
 
 def relabel(sweep: Sweep, settings: ClassifierSettings) -> pd.DataFrame:
     """Labels of all runs that have ended. Raises UserError (66) if none has."""
-    traces = sweep.traces(include_running=False)
-    if traces.empty:
+    labels = label_ended(sweep, settings)
+    if labels.empty:
         raise UserError(f"no run of {sweep.store.root} has ended yet", exit_code=EXIT_MISSING_INPUT)
-    runs = sweep.runs()
-    return label_runs(traces, runs[runs["run_id"].isin(traces["run_id"].unique())], settings)
+    return labels
 
 
 def changes(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
@@ -78,8 +78,6 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 
 def store_labels(sweep: Sweep, labels: pd.DataFrame) -> list[Path]:
     """Replace the sweep's labels, and draw its diagram again if it has one; what was written."""
-    from orchestrator.tables import DIAGRAMS
-
     written = [sweep.store.root / "labels.parquet"]
     with sweep.store.lock():
         sweep.store.write_labels(labels)
@@ -99,19 +97,14 @@ def draw(sweep: Sweep, path: Path, *, x: str, y: str | None, facet: str | None) 
             exit_code=EXIT_MISSING_INPUT,
             hint="Launch it, or if runs have ended: grokctl label DIR.",
         )
-    scales = {name: axis["scale"] for name, axis in sweep.plan["axes"].items()}
     try:
-        figure = phase_diagram(labels, x=x, y=y, facet=facet, scales=scales, title=sweep.plan["name"])
-        save(figure, path)
+        draw_labels(sweep, labels, {"x": x, "y": y, "facet": facet}, [path])
     except ValueError as error:
         raise UserError(str(error), exit_code=EXIT_USAGE) from error
 
 
 def axes_of(sweep: Sweep, *, x: str | None = None, y: str | None = None, facet: str | None = None) -> dict[str, Any]:
     """Axes of the diagram: those given, filled up from the spec's, or else from the two with the most values."""
-    from orchestrator.plan import Plan
-    from orchestrator.tables import diagram_axes
-
     usual = diagram_axes(Plan.from_json(sweep.plan)) or {}
     across, up = usual.get("x"), usual.get("y")
     x = x or _first(name for name in (across, up) if name != y)

@@ -3,7 +3,7 @@
 All of it is made from the store, finished or not, so a sweep that was interrupted has a diagram of what it knows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,28 @@ def write_tables(store: SweepStore, plan: Plan) -> None:
     """Write runs.parquet, and if runs have ended the diagram and labels.parquet, the last of all."""
     store.write_runs(pa.concat_tables([_runs_of(store, pack, plan) for pack in plan.packs]))
     sweep = Sweep(store)
-    traces = sweep.traces(include_running=False)
-    runs = sweep.runs()
-    ended = runs[runs["run_id"].isin(traces["run_id"].unique())]
-    labels = label_runs(traces, ended, ClassifierSettings.from_mapping(plan.classifier))
-    if len(labels):
-        _draw(store, plan, labels)
+    labels = label_ended(sweep, ClassifierSettings.from_mapping(plan.classifier))
+    axes = diagram_axes(plan)
+    if len(labels) and axes:
+        draw_labels(sweep, labels, axes, [store.figure_path(name) for name in DIAGRAMS])
     store.write_labels(labels)
+
+
+def label_ended(sweep: Sweep, settings: ClassifierSettings) -> pd.DataFrame:
+    """Labels of all runs that have ended."""
+    traces, runs = sweep.traces(include_running=False), sweep.runs()
+    return label_runs(traces, runs[runs["run_id"].isin(traces["run_id"].unique())], settings)
+
+
+def draw_labels(sweep: Sweep, labels: pd.DataFrame, axes: Mapping[str, Any], paths: Iterable[Path]) -> None:
+    """The phase diagram over these axes (`x`, `y`, `facet`). Raises ValueError for what is no column or no picture."""
+    from results.diagram import phase_diagram
+    from results.style import save
+
+    scales = {name: axis["scale"] for name, axis in sweep.plan["axes"].items()}
+    figure = phase_diagram(labels, **axes, scales=scales, title=sweep.plan["name"])
+    for path in paths:
+        save(figure, path)
 
 
 def output_paths(store: SweepStore) -> list[Path]:
@@ -79,17 +94,3 @@ def diagram_axes(plan: Plan) -> Mapping[str, Any] | None:
     lengths = {name: len(axis["values"]) for name, axis in plan.axes.items() if name != "seed"}
     longest = sorted((name for name in lengths if lengths[name] > 1), key=lambda name: -lengths[name])
     return {"x": longest[0], "y": longest[1], "facet": None} if len(longest) > 1 else None
-
-
-def _draw(store: SweepStore, plan: Plan, labels: pd.DataFrame) -> None:
-    """The phase diagram, if the sweep has two axes."""
-    axes = diagram_axes(plan)
-    if axes is None:
-        return
-    from results.diagram import phase_diagram
-    from results.style import save
-
-    scales = {name: axis["scale"] for name, axis in plan.axes.items()}
-    figure = phase_diagram(labels, x=axes["x"], y=axes["y"], facet=axes["facet"], scales=scales, title=plan.name)
-    for name in DIAGRAMS:
-        save(figure, store.figure_path(name))
