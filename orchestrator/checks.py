@@ -55,20 +55,29 @@ def _heads(combo: Combo) -> Iterator[tuple[str, str]]:
 
 def _train_size(combo: Combo) -> Iterator[tuple[str, str]]:
     table = n_examples(*(combo[name] for name in TABLE_FIELDS))
-    if combo["train_size"] >= table:
+    if combo["task_kind"] == "images":
+        if combo["train_size"] > table:
+            yield (
+                "train_size",
+                f"{combo['train_size']:,} is too many: {combo['folder']} has {table:,} images to train on",
+            )
+    elif combo["train_size"] >= table:
         what = f"the table of {combo['task']} with {combo['modulus']} symbols ({combo['task_kind']})"
         count = f"{combo['train_size']:,} is too many"
         yield "train_size", f"{count}: {what} has {table:,} examples, and one at least is for validation"
 
 
 def _task(combo: Combo) -> Iterator[tuple[str, str]]:
+    if (combo["task_kind"] == "images") != (combo["model"] == "mlp"):
+        yield "model", "images are learned by the mlp, and it learns images alone; write `model: {kind: mlp}` with them"
     if combo["task_kind"] == "toy_addition":
         if combo["model"] != "toy":
             yield "model", "toy_addition is learned by the toy; write `model: {kind: toy}`"
         if combo["task"] != "a + b":
             yield "task", f"toy_addition is a + b; {combo['task']} needs `kind: modular`"
-    elif combo["loss"] == "mse":
-        yield "loss", f"mse needs `task: {{kind: toy_addition}}`; with {combo['task_kind']} write `loss: cross_entropy`"
+    elif combo["loss"] == "mse" and combo["task_kind"] != "images":
+        kinds = "`task: {kind: toy_addition}` or images"
+        yield "loss", f"mse needs {kinds}; with {combo['task_kind']} write `loss: cross_entropy`"
 
 
 def _batch_size(combo: Combo) -> Iterator[tuple[str, str]]:
@@ -104,11 +113,16 @@ CHECKS: dict[tuple[str, ...], Check] = {
 }
 
 _UNREAD = {
+    "modulus": ("task_kind", {"modular", "toy_addition", "random_labels"}),
+    "folder": ("task_kind", {"images"}),
+    "val_size": ("task_kind", {"images"}),
     "symmetric": ("task_kind", {"random_labels"}),
     "target_dim": ("loss", {"mse"}),
     "heads": ("model", {"transformer"}),
     "mlp_ratio": ("model", {"transformer"}),
     "embedding_dim": ("model", {"toy"}),
+    "embedding_learning_rate": ("model", {"transformer", "toy"}),
+    "embedding_weight_decay": ("model", {"transformer", "toy"}),
     "momentum": ("optimizer", {"sgd"}),
     "beta1": ("optimizer", {"adamw", "adam"}),
     "beta2": ("optimizer", {"adamw", "adam"}),

@@ -9,9 +9,9 @@ import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from trainers.config import RunConfig
+from trainers.config import WHEREABOUTS, RunConfig
 from trainers.models.layout import parameter_count
-from trainers.tasks import build, table_size
+from trainers.tasks import build, table_size, val_size
 
 CONFIG_COLUMNS = (
     "task", "task_kind", "modulus", "model", "width", "depth", "heads", "init_scale", "optimizer", "learning_rate",
@@ -23,7 +23,7 @@ CONFIG_COLUMNS = (
 
 def column_names(varying: Iterable[str]) -> tuple[str, ...]:
     """The config columns of a sweep whose runs differ in these fields."""
-    return CONFIG_COLUMNS + tuple(sorted(set(varying) - set(CONFIG_COLUMNS)))
+    return CONFIG_COLUMNS + tuple(sorted(set(varying) - WHEREABOUTS - set(CONFIG_COLUMNS)))
 
 
 def config_columns(configs: Sequence[RunConfig], names: Sequence[str]) -> dict[str, list[Any]]:
@@ -34,33 +34,31 @@ def config_columns(configs: Sequence[RunConfig], names: Sequence[str]) -> dict[s
 
 def _values(config: RunConfig) -> dict[str, Any]:
     values = config.model_dump()
-    n_examples = table_size(config.task_kind, config.task, config.modulus)
+    n_examples = table_size(config.task_kind, config.task, config.modulus, config.folder)
     values["train_fraction"] = config.train_size / n_examples
-    values["val_size"] = n_examples - config.train_size
-    values["chance_accuracy"] = _chance(*_table_fields(config))
+    values["val_size"] = val_size(config)
+    values["chance_accuracy"] = _chance_of(config)
     values["n_parameters"] = parameter_count(config)
     for name in ("learning_rate", "weight_decay"):
         if config.__dict__[f"embedding_{name}"] is None:
             values[f"embedding_{name}"] = config.__dict__[name]
-    if config.model == "toy":
+    if config.model != "transformer":
         values["heads"] = None
+    if config.task_kind == "images":
+        values["modulus"] = None
     return values
 
 
-def _table_fields(config: RunConfig) -> tuple[Any, ...]:
-    """What the labels of a task's table depend on. Only random labels depend on a seed."""
-    data_seed = config.seed_of_data if _is_random(config) else 0
-    return config.task_kind, config.task, config.modulus, config.symmetric, data_seed
+_TABLE_FIELDS = ("task_kind", "task", "modulus", "symmetric", "folder", "data_sha256")
+"""What chance depends on; beside these the seed, of random labels alone."""
 
 
-def _is_random(config: RunConfig) -> bool:
-    return config.task_kind == "random_labels"
+def _chance_of(config: RunConfig) -> float:
+    data_seed = config.seed_of_data if config.task_kind == "random_labels" else 0
+    return _chance(tuple(getattr(config, name) for name in _TABLE_FIELDS), data_seed)
 
 
 @functools.lru_cache(maxsize=4096)
-def _chance(task_kind: Any, task: str, modulus: int, symmetric: bool, data_seed: int) -> float:
-    config = RunConfig(
-        task_kind=task_kind, task=task, modulus=modulus, symmetric=symmetric, data_seed=data_seed,
-        model="toy" if task_kind == "toy_addition" else "transformer", train_size=1, steps=1,
-    )  # fmt: skip
-    return build(config).chance_accuracy
+def _chance(values: tuple[Any, ...], data_seed: int) -> float:
+    fields = dict(zip(_TABLE_FIELDS, values, strict=True))
+    return build(RunConfig(**fields, data_seed=data_seed, train_size=1, steps=1)).chance_accuracy

@@ -6,9 +6,11 @@ distinct combinations.
 """
 
 import math
+import os.path
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,10 @@ from orchestrator.axes import rounded
 from orchestrator.checks import check
 from orchestrator.errors import Fault, KeyPath, Problem, SpecError
 from orchestrator.run_table import TABLE_FIELDS, Coded, RunTable, n_examples
-from orchestrator.spec_model import MAX_RUNS, PLACES, Sample, SweepSpec
-from trainers.config import DEFAULTS
+from orchestrator.spec_model import MAX_RUNS, PLACES, WITHOUT_OPERATION, Sample, SweepSpec
+from trainers.config import DEFAULTS, FOUND_IN_DATA
 from trainers.expressions import ExpressionError
+from trainers.tasks import DataError, idx
 
 __all__ = ["RunTable", "build_table", "expand", "find_factors", "missing_faults", "size_faults"]
 
@@ -53,8 +56,11 @@ def expand(spec: SweepSpec) -> RunTable:
 
 def build_table(spec: SweepSpec, factors: Sequence[Factor]) -> tuple[RunTable, list[Fault]]:
     """The table of a spec without size faults, and what is wrong with it."""
-    table = _product(factors, {**spec.base_values(), "seed": 0}, spec)
+    unknown = {name: DEFAULTS[name] for name in FOUND_IN_DATA}
+    table = _product(factors, {**unknown, **spec.base_values(), "seed": 0}, spec)
     table, faults = _with_tasks(table)
+    if not faults:
+        table, faults = _with_data(table)
     if not faults:
         table, faults = _with_counts(table)
     if not faults and spec.where is not None:
@@ -171,17 +177,54 @@ def _replaced(table: RunTable, name: str, values: Sequence[Any], index: npt.NDAr
 
 
 def _with_tasks(table: RunTable) -> tuple[RunTable, list[Fault]]:
-    """Labels without a rule have no operation."""
+    """Labels without a rule, and images, have no operation."""
     combos, index = table.combinations(("task_kind", "task"))
+    kinds = {name: kind for kind, name in WITHOUT_OPERATION.items()}
     faults = []
     for combo in combos:
-        is_random, task = combo["task_kind"] == "random_labels", combo["task"]
-        if is_random and task not in (DEFAULTS["task"], "random"):
-            faults.append(Fault(PLACES["task"], f"random_labels has no operation; leave out `op: {task}`"))
-        if not is_random and task == "random":
-            faults.append(Fault(PLACES["task"], "random is not an operation; write `kind: random_labels`"))
-    tasks = ["random" if combo["task_kind"] == "random_labels" else combo["task"] for combo in combos]
+        kind, task, stands_for = combo["task_kind"], combo["task"], kinds.get(combo["task"])
+        if kind in WITHOUT_OPERATION and task not in (DEFAULTS["task"], WITHOUT_OPERATION[kind]):
+            faults.append(Fault(PLACES["task"], f"{kind} has no operation; leave out `op: {task}`"))
+        if kind not in WITHOUT_OPERATION and stands_for is not None:
+            faults.append(Fault(PLACES["task"], f"{task} is not an operation; write `kind: {stands_for}`"))
+    tasks = [WITHOUT_OPERATION.get(combo["task_kind"], combo["task"]) for combo in combos]
     return _replaced(table, "task", tasks, index), faults
+
+
+def _with_data(table: RunTable) -> tuple[RunTable, list[Fault]]:
+    """What a config says of a folder of images is read off its files."""
+    combos, index = table.combinations(("task_kind", "folder"))
+    facts, faults = [], []
+    for combo in combos:
+        try:
+            facts.append(_facts(**combo))
+        except DataError as error:
+            faults.append(Fault(PLACES["folder"], str(error)))
+    if faults:
+        return table, faults
+    for name in ("folder", *FOUND_IN_DATA):
+        table = _replaced(table, name, [fact[name] for fact in facts], index)
+    return table, []
+
+
+def _facts(task_kind: str, folder: str | None) -> dict[str, Any]:
+    if task_kind != "images" or folder is None:
+        if task_kind == "images":
+            raise DataError("images need a folder: `task: {kind: images, folder: ...}`")
+        return {"folder": folder, **{name: DEFAULTS[name] for name in FOUND_IN_DATA}}
+    path = absolute(folder)
+    images = idx.load(path)
+    return {
+        "folder": path,
+        "data_sha256": images.sha256,
+        "input_size": images.pixels_NT.shape[1],
+        "n_classes": images.n_classes,
+    }
+
+
+def absolute(folder: str, base: Path | None = None) -> str:
+    """A folder as workers find it, wherever they run on this machine; relative to `base`, or to the current folder."""
+    return str((base or Path()).absolute() / os.path.expanduser(folder))
 
 
 def _with_counts(table: RunTable) -> tuple[RunTable, list[Fault]]:
@@ -203,7 +246,12 @@ def _table_faults(combo: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(path, f"{combo['task']}: {error.message}")
         return
     if n_pairs < 2:
-        yield Fault(path, f"{combo['task']} is defined for {n_pairs} pairs mod {combo['modulus']}; two are the least")
+        of = (
+            f"is defined for {n_pairs} pairs mod {combo['modulus']}"
+            if combo["folder"] is None
+            else f"has {n_pairs} images"
+        )
+        yield Fault(path, f"{combo['task']} {of}; two are the least")
 
 
 def _count(train_size: int | float, *table: Any) -> int:

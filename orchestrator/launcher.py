@@ -19,7 +19,15 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.costs import FormulaCost
-from orchestrator.errors import EXIT_CONFLICT, EXIT_ENVIRONMENT, EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, UserError
+from orchestrator.errors import (
+    EXIT_BAD_DATA,
+    EXIT_CONFLICT,
+    EXIT_ENVIRONMENT,
+    EXIT_OK,
+    EXIT_RUNS_FAILED,
+    EXIT_USAGE,
+    UserError,
+)
 from orchestrator.machine import find_slots, slots_of
 from orchestrator.packing import Slots
 from orchestrator.plan import (
@@ -141,6 +149,7 @@ class _Launch:
             packs = _unfinished(self.store, plan, selected)
             if not packs:
                 return plan
+            _require_images(packs)
             if not request:
                 self.store.clear_stop()  # of an earlier launch
             attempt = self.store.begin_attempt()
@@ -280,6 +289,18 @@ def _unfinished(store: SweepStore, plan: Plan, selected: Expression | None) -> l
     """Packs that are not done and hold a run that the filter selects."""
     wanted = (pack for pack in plan.packs if not store.pack(pack.pack_id).is_done())
     return [pack for pack in wanted if selected is None or pack.table().select(selected).any()]
+
+
+def _require_images(packs: Sequence[PlannedPack]) -> None:
+    """Images that changed since the plan was made are refused before a worker starts."""
+    from trainers.tasks import DataError, images
+
+    wanted = {(pack.values("folder")[0], pack.values("data_sha256")[0]) for pack in packs if pack.fixed.get("folder")}
+    for folder, sha256 in sorted(wanted):
+        try:
+            images.planned_images(folder, sha256)
+        except DataError as error:
+            raise UserError(str(error), exit_code=EXIT_BAD_DATA) from error
 
 
 def _is_labelled(store: SweepStore, plan: Plan) -> bool:

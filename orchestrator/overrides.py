@@ -9,11 +9,13 @@ from typing import Any
 
 from orchestrator.axes import axis_values
 from orchestrator.errors import Fault, KeyPath, SpecError
+from orchestrator.expand import absolute
 from orchestrator.spec_model import AXIS_NAMES, PLACES, SHORT_FORMS
 from orchestrator.wording import unknown
 from orchestrator.yaml_source import YamlSource, parse_value
 from trainers.config import DEFAULTS
 
+SETTABLE = (*AXIS_NAMES, "folder")
 _WHAT_BETAS_SETS = {"beta1", "beta2"}
 
 
@@ -35,6 +37,8 @@ def _apply(source: YamlSource, name: str, text: str) -> list[Fault]:
         return [Fault((name,), error.problems[0].message, where=option)]
     except ValueError as error:
         return [Fault((name,), str(error), where=option)]
+    if path == PLACES["folder"] and isinstance(value, str):
+        value = absolute(value)  # from where the command is given, as every path on a command line
     for container in _axis_containers(source.data):
         if path == (*container, name):
             value = _single(source.data, path, value)
@@ -47,8 +51,8 @@ def _path(data: Mapping[str, Any], name: str) -> KeyPath:
     """Where the value goes. Raises ValueError for a name that cannot be set."""
     if name.startswith("classifier."):
         return ("classifier", name.removeprefix("classifier."))
-    if name not in AXIS_NAMES:
-        raise ValueError(unknown("name", name, [*AXIS_NAMES, "classifier.KNOB"]))
+    if name not in SETTABLE:
+        raise ValueError(unknown("name", name, [*SETTABLE, "classifier.KNOB"]))
     for container in _axis_containers(data):
         axes = _get(data, container)
         if name in axes:

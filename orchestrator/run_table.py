@@ -33,7 +33,7 @@ STANDS_FOR = {
     "init_seed": "seed",
 }
 """What an absent value means; filters see the meaning."""
-TABLE_FIELDS = ("task_kind", "task", "modulus")
+TABLE_FIELDS = ("task_kind", "task", "modulus", "folder")
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,9 +201,10 @@ def _is_even(gaps: Sequence[float]) -> bool:
 
 
 @functools.lru_cache(maxsize=1024)
-def n_examples(task_kind: str, task: str, modulus: int) -> int:
-    """Size of a table, remembered. Raises ExpressionError for an operation that has no value."""
-    return table_size(task_kind, task, modulus)
+def n_examples(task_kind: str, task: str, modulus: int, folder: str | None) -> int:
+    """Size of a table, remembered. Raises ExpressionError for an operation that has no value, DataError for a folder
+    without images."""
+    return table_size(task_kind, task, modulus, folder)
 
 
 # Identity

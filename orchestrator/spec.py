@@ -23,7 +23,7 @@ from orchestrator.errors import (
     KeyPath,
     UserError,
 )
-from orchestrator.expand import build_table, find_factors, missing_faults, size_faults
+from orchestrator.expand import absolute, build_table, find_factors, missing_faults, size_faults
 from orchestrator.overrides import apply_overrides
 from orchestrator.run_table import TABLE_FIELDS
 from orchestrator.spec_model import (
@@ -62,6 +62,7 @@ def load_spec(source: str | Path, overrides: Mapping[str, str] = {}) -> LoadedSp
 def load_text(text: str, path: str | Path = "spec", overrides: Mapping[str, str] = {}) -> LoadedSpec:
     """As load_spec, from the text of a file; `path` is what messages call it."""
     source = parse_yaml(text, str(path))
+    place_folders(source.data, Path(path).parent)
     faults = apply_overrides(source, overrides)
     spec, found = build(source.data)
     if spec is None or faults or found or source.faults:
@@ -83,6 +84,16 @@ def build(data: Any) -> tuple[SweepSpec | None, list[Fault]]:
 
 
 # Finding and reading
+
+
+def place_folders(data: Any, base: Path) -> None:
+    """Make the folders of images that a spec names absolute, in place: a relative one is meant from the spec's own."""
+    if not isinstance(data, dict):
+        return
+    axes = [data[section].get("task") for section in ("grid", "zip") if isinstance(data.get(section), dict)]
+    for block in [data.get("task"), *(entry for axis in axes if isinstance(axis, list) for entry in axis)]:
+        if isinstance(block, dict) and isinstance(block.get("folder"), str):
+            block["folder"] = absolute(block["folder"], base)
 
 
 def _find(source: str | Path) -> Path:

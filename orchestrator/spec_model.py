@@ -23,15 +23,19 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from orchestrator.errors import KeyPath
-from trainers.config import DEFAULTS, Count, NonNegative, RunConfig, Seed
+from trainers.config import DEFAULTS, FOUND_IN_DATA, WHEREABOUTS, Count, NonNegative, RunConfig, Seed
 from trainers.expressions import Expression, parse
 
 MAX_RUNS = 10_000_000
 MAX_AXIS = 1_000_000
 """Values of one axis."""
-FILTER_NAMES = frozenset(RunConfig.model_fields) | {"train_fraction"}
+FILTER_NAMES = frozenset(RunConfig.model_fields) - WHEREABOUTS | {"train_fraction"}
 """What a filter may ask for."""
-AXIS_NAMES = (*RunConfig.model_fields, "betas")
+AXIS_NAMES = (*(name for name in RunConfig.model_fields if name not in WHEREABOUTS.union(FOUND_IN_DATA)), "betas")
+
+
+WITHOUT_OPERATION = {"random_labels": "random", "images": "images"}
+"""Kinds of task that have no operation, and what stands in its place."""
 
 
 class Sets:
@@ -68,7 +72,7 @@ def _train_size(value: Any) -> int | float:
 
 
 def _canonical_task(text: str) -> str:
-    return text if text == "random" else parse(text, frozenset("ab")).text
+    return text if text in WITHOUT_OPERATION.values() else parse(text, frozenset("ab")).text
 
 
 def parse_filter(text: str) -> Expression:
@@ -119,19 +123,24 @@ class TaskBlock(Block):
     """What is learned. `task: a + b` is short for `task: {op: a + b}`."""
 
     kind: Annotated[str, Like("task_kind")] = DEFAULTS["task_kind"]
-    """modular (an operation on pairs over Z_p), toy_addition (Liu et al. 2022) or random_labels (no rule at all)."""
+    """modular (an operation on pairs over Z_p), toy_addition (Liu et al. 2022), random_labels (no rule at all) or
+    images (a folder of the user's)."""
     op: Operation = DEFAULTS["task"]
-    """The operation on a and b over Z_p; random_labels has none."""
+    """The operation on a and b over Z_p; random_labels and images have none."""
     modulus: Annotated[int, Like("modulus")] = DEFAULTS["modulus"]
     symmetric: Annotated[bool, Like("symmetric")] = DEFAULTS["symmetric"]
     target_dim: Annotated[int, Like("target_dim")] = DEFAULTS["target_dim"]
+    folder: Annotated[str | None, Like("folder")] = None
+    """images only: the folder with MNIST's four IDX files, gzipped or not; relative to the spec's folder."""
+    val_size: Annotated[int | None, Like("val_size")] = None
 
 
 class ModelBlock(Block):
     """The network. `model: toy` is short for `model: {kind: toy}`."""
 
     kind: Annotated[str, Like("model")] = DEFAULTS["model"]
-    """transformer (decoder-only, as in Nanda et al. 2023) or toy (embeddings and a tanh MLP, as in Liu et al. 2022)."""
+    """transformer (decoder-only, as in Nanda et al. 2023), toy (embeddings and a tanh MLP, as in Liu et al. 2022) or
+    mlp (ReLU layers, on images)."""
     width: Annotated[int, Like("width")] = DEFAULTS["width"]
     depth: Annotated[int, Like("depth")] = DEFAULTS["depth"]
     heads: Annotated[int, Like("heads")] = DEFAULTS["heads"]
@@ -162,7 +171,7 @@ class LossBlock(Block):
     """What is minimized. `loss: mse` is short for `loss: {kind: mse}`."""
 
     kind: Annotated[str, Like("loss")] = DEFAULTS["loss"]
-    """cross_entropy, or mse onto fixed random vectors of which the nearest is the prediction."""
+    """cross_entropy, or mse onto fixed vectors of which the nearest is the prediction (one-hot ones for images)."""
     dtype: Annotated[str, Like("loss_dtype")] = DEFAULTS["loss_dtype"]
     """Precision of the loss alone."""
 

@@ -27,11 +27,12 @@ METRIC_TYPES: dict[str, pa.DataType] = {
 }
 """Accuracies are counts over counts: 0.9 as float32 would be 0.89999998."""
 
-_STRINGS = ("task", "task_kind", "model", "optimizer", "loss", "loss_dtype")
+_STRINGS = ("task", "task_kind", "data_sha256", "model", "optimizer", "loss", "loss_dtype")
 _FLAGS = ("symmetric", "biases")
 _COUNTS = (
     "modulus", "width", "depth", "heads", "mlp_ratio", "embedding_dim", "target_dim", "train_size", "val_size", "steps",
     "batch_size", "warmup_steps", "eval_gaps", "stop_patience_steps", "seed", "data_seed", "init_seed", "n_parameters",
+    "input_size", "n_classes",
 )  # fmt: skip
 _NUMBERS = (
     "init_scale", "dropout", "label_noise", "learning_rate", "weight_decay", "embedding_learning_rate",

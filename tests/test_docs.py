@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 from conftest import TINY_SPEC, Grokctl
+from images_helpers import part, write_images
 
 from orchestrator import errors, shipped
 from orchestrator.cli import app
@@ -96,7 +97,9 @@ def test_python_in_the_readme_runs(
 
 
 @pytest.mark.parametrize("text", blocks("yaml"))
-def test_yaml_in_the_readme_is_a_spec(text: str) -> None:
+def test_yaml_in_the_readme_is_a_spec(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_images(tmp_path / "data" / "mnist", pool=part(2000))
     load_text(text, "README.md")
 
 

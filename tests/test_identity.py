@@ -9,7 +9,7 @@ import pytest
 from spec_helpers import HOUSE, table_of
 
 from orchestrator.spec import load_spec
-from trainers.config import RunConfig, canonical_fragments, hash_canonical
+from trainers.config import WHEREABOUTS, RunConfig, canonical_fragments, hash_canonical
 
 GOLDEN = {
     "217fd30752679f52": {"train_size": 1, "steps": 1},
@@ -44,7 +44,8 @@ CHANGED = {
     "optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 0.1, "embedding_learning_rate": 0.001,
     "embedding_weight_decay": 0.0, "beta1": 0.8, "beta2": 0.98, "eps": 1e-6, "momentum": 0.9, "warmup_steps": 10,
     "batch_size": 1, "steps": 2, "seed": 1, "data_seed": 0, "init_seed": 0, "eval_growth": 1.1, "eval_gaps": 100,
-    "stop_val_accuracy": 0.9, "stop_patience_steps": 1,
+    "stop_val_accuracy": 0.9, "stop_patience_steps": 1, "data_sha256": "0" * 64, "input_size": 64, "n_classes": 2,
+    "val_size": 100,
 }  # fmt: skip
 
 
@@ -60,10 +61,16 @@ def test_golden_sweeps(name, digest):
 
 
 def test_every_field_decides_the_trace():
-    assert set(CHANGED) == set(RunConfig.model_fields)
+    assert set(CHANGED) == set(RunConfig.model_fields) - WHEREABOUTS
     base = {"train_size": 1, "steps": 1}
     ids = {RunConfig(**{**base, name: value}).run_id for name, value in CHANGED.items()}
     assert len(ids | {RunConfig(**base).run_id}) == len(CHANGED) + 1
+
+
+def test_where_data_lie_does_not_enter():
+    assert {RunConfig(train_size=1, steps=1, folder=folder).run_id for folder in (None, "/a", "/b")} == {
+        "217fd30752679f52"
+    }
 
 
 def test_a_field_at_its_default_does_not_enter():

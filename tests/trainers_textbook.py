@@ -79,9 +79,25 @@ class Toy(nn.Module):
         return nn.Sequential(*layers[:-1])(self.embed(pairs[:, 0]) + self.embed(pairs[:, 1]))
 
 
+class ImageMlp(nn.Module):
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__()
+        sizes = [config.input_size, *[config.width] * config.depth, config.n_classes]
+        self.layers = nn.ModuleList(nn.Linear(*sizes[i : i + 2], bias=config.biases) for i in range(len(sizes) - 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        layers: list[nn.Module] = []
+        for linear in self.layers:
+            layers += [linear, nn.ReLU()]
+        return nn.Sequential(*layers[:-1])(images)
+
+
+NETWORKS = {"transformer": Transformer, "toy": Toy, "mlp": ImageMlp}
+
+
 def network(config: RunConfig, weights: dict[str, np.ndarray] | None = None) -> nn.Module:
     """The textbook network with these weights; by default the run's initial ones."""
-    module = Transformer(config) if config.model == "transformer" else Toy(config)
+    module = NETWORKS[config.model](config)
     weights = layout.named(layout.initial_vector(config), config) if weights is None else weights
     module.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()}, strict=True)
     return module
@@ -99,7 +115,7 @@ def optimizer(module: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
     """torch.optim with the token embedding in a parameter group of its own."""
     rate, decay = config.embedding_learning_rate, config.embedding_weight_decay
     embedding = {
-        "params": [module.embed.weight],  # type: ignore[union-attr]
+        "params": [p for name, p in module.named_parameters() if name == "embed.weight"],
         "lr": config.learning_rate if rate is None else rate,
         "weight_decay": config.weight_decay if decay is None else decay,
     }
@@ -119,7 +135,8 @@ def warmup(config: RunConfig, by: torch.optim.Optimizer) -> torch.optim.lr_sched
 def train_full_batch(config: RunConfig) -> nn.Module:
     """Full-batch training as anyone would write it."""
     data, module = tasks.build(config), network(config)
-    inputs, labels = torch.from_numpy(data.inputs_NT), torch.from_numpy(data.labels_N.copy())
+    inputs, labels = torch.from_numpy(data.inputs_NT.copy()), torch.from_numpy(data.labels_N.copy())
+    inputs = inputs / 255 if config.model == "mlp" else inputs
     chosen = torch.from_numpy(data.train_D)
     by = optimizer(module, config)
     scheduler = warmup(config, by)

@@ -4,7 +4,7 @@ The full set: the same padded lists at every step, gathered once. Minibatches: a
 training set, cut into batches, a short last one dropped; the order is a function of (run, epoch), so there is nothing
 to restore.
 
-L lanes, B examples of a batch, D longest train set, T operands.
+L lanes, B examples of a batch, D longest train set, T operands or pixels.
 """
 
 from collections.abc import Sequence
@@ -63,4 +63,4 @@ class Batches:
 
 
 def _gather(lanes: Lanes, chosen_LB: Tensor, weight_LB: Tensor) -> Batch:
-    return Batch(lanes.inputs_NT[chosen_LB], lanes.labels_LN.gather(1, chosen_LB), weight_LB)
+    return Batch(lanes.inputs(chosen_LB), lanes.labels_LN.gather(1, chosen_LB), weight_LB)

@@ -29,13 +29,23 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     # The task
-    task_kind: Literal["modular", "toy_addition", "random_labels"] = "modular"
+    task_kind: Literal["modular", "toy_addition", "random_labels", "images"] = "modular"
     """modular: an operation on ordered pairs over Z_p. toy_addition: Liu et al. 2022, i + j on unordered pairs.
-    random_labels: labels without a rule, on the inputs of `modular`."""
+    random_labels: labels without a rule, on the inputs of `modular`. images: the labelled images in a folder."""
     task: str = "a + b"
-    """The operation in canonical form (for random_labels: "random")."""
+    """The operation in canonical form (for random_labels: "random", for images: "images")."""
     modulus: Annotated[int, Field(ge=2, le=4096)] = 113
-    """p, the number of symbols."""
+    """p, the number of symbols. Images have none."""
+    folder: str | None = None
+    """images only: the folder with MNIST's four IDX files, gzipped or not. It is no part of a run's identity."""
+    data_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """images only: of the files' contents; found when the spec is read, and held to when the run is trained."""
+    input_size: Annotated[int, Field(ge=1, le=2**24)] = 784
+    """images only: pixels of an image, as the files have it."""
+    n_classes: Annotated[int, Field(ge=2, le=256)] = 10
+    """images only: labels, as the files have it."""
+    val_size: Count | None = None
+    """images only: validate on so many images of the t10k files, drawn by data_seed; absent: on all of them."""
     symmetric: bool = False
     """random_labels only: (a, b) and (b, a) carry the same label, as in Huang et al. 2024."""
     target_dim: Annotated[int, Field(ge=1, le=4096)] = 30
@@ -46,18 +56,19 @@ class RunConfig(BaseModel):
     """Number of training examples. Sets nest: at equal data_seed the set of 2600 is a prefix of that of 3000."""
 
     # The model
-    model: Literal["transformer", "toy"] = "transformer"
-    """transformer: decoder-only in Nanda's form. toy: Liu et al.'s embedding and MLP decoder."""
+    model: Literal["transformer", "toy", "mlp"] = "transformer"
+    """transformer: decoder-only in Nanda's form. toy: Liu et al.'s embedding and MLP decoder. mlp: ReLU layers on
+    images."""
     width: Annotated[int, Field(ge=1, le=16384)] = 128
-    """d_model of the transformer; units in a hidden layer of the toy's decoder."""
+    """d_model of the transformer; units in a hidden layer of the toy's decoder and of the mlp."""
     depth: Annotated[int, Field(ge=1, le=64)] = 1
-    """Transformer blocks; hidden layers of the toy's decoder."""
+    """Transformer blocks; hidden layers of the toy's decoder and of the mlp."""
     heads: Annotated[int, Field(ge=1, le=1024)] = 4
-    """Attention heads; divides width. Ignored by the toy."""
+    """Attention heads; divides width. Only the transformer has them."""
     mlp_ratio: Annotated[int, Field(ge=1, le=64)] = 4
     """d_mlp over d_model in the transformer."""
     biases: bool = True
-    """Whether linear layers of the MLP have biases (Nanda: yes)."""
+    """Whether linear layers of MLPs have biases (Nanda: yes)."""
     embedding_dim: Annotated[int, Field(ge=1, le=4096)] = 1
     """Length of the toy's embeddings."""
     init_scale: Positive = 1.0
@@ -67,7 +78,7 @@ class RunConfig(BaseModel):
 
     # The loss
     loss: Literal["cross_entropy", "mse"] = "cross_entropy"
-    """mse regresses onto fixed random vectors; the nearest is the prediction."""
+    """mse regresses onto fixed random vectors, of images onto one-hot vectors; the nearest is the prediction."""
     loss_dtype: Literal["float32", "float64"] = "float32"
     """Precision of the loss alone: a float32 softmax can collapse late in training (Nanda uses float64)."""
 
@@ -135,7 +146,11 @@ class RunConfig(BaseModel):
 def canonical_fragments(values: dict[str, Any]) -> list[str]:
     """`"name":value` for each field not at its default, sorted by name. Shared with columnar expansion, where a
     fragment is made once per distinct value and not once per run."""
-    return [fragment(name, values[name]) for name in sorted(values) if values[name] != DEFAULTS.get(name, REQUIRED)]
+    return [
+        fragment(name, values[name])
+        for name in sorted(set(values) - WHEREABOUTS)
+        if values[name] != DEFAULTS.get(name, REQUIRED)
+    ]
 
 
 def fragment(name: str, value: Any) -> str:
@@ -149,6 +164,11 @@ def hash_canonical(fragments: list[str]) -> str:
     text = "{" + ",".join([f'"identity":{IDENTITY_VERSION}', *fragments]) + "}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+
+WHEREABOUTS = frozenset({"folder"})
+"""Fields that say where data lie and not what they are; the data's hash is a field of its own."""
+FOUND_IN_DATA = ("data_sha256", "input_size", "n_classes")
+"""Fields that no spec sets: they are read off the data when runs are planned."""
 
 REQUIRED = object()
 DEFAULTS: dict[str, Any] = {
@@ -164,7 +184,7 @@ FLOAT_FIELDS = frozenset(name for name, field in RunConfig.model_fields.items() 
 
 SHAPE_FIELDS = (
     "task_kind", "modulus", "target_dim", "model", "width", "depth", "heads", "mlp_ratio", "biases", "embedding_dim",
-    "loss", "loss_dtype", "optimizer",
+    "loss", "loss_dtype", "optimizer", "data_sha256", "input_size", "n_classes", "val_size",
 )  # fmt: skip
 """Runs share a pack only if they agree on these, on the batch size in use and on whether there is dropout.
 Everything else is data of a lane."""

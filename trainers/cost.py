@@ -40,6 +40,8 @@ def _multiply_adds(config: RunConfig) -> float:
     if config.model == "toy":
         hidden = (config.depth - 1) * config.width**2
         return config.width * config.embedding_dim + hidden + config.width * n_outputs(config)
+    if config.model == "mlp":
+        return config.width * (config.input_size + (config.depth - 1) * config.width + n_outputs(config))
     mlp = 2 * config.mlp_ratio * config.width**2
     last = config.width**2 + mlp + config.width * n_outputs(config)
     full_block = 3 * (4 * config.width**2 + mlp)  # earlier blocks: three positions, four projections
@@ -49,7 +51,7 @@ def _multiply_adds(config: RunConfig) -> float:
 
 def activations_per_step(config: RunConfig) -> float:
     """Elements that the elementwise operations of one run's step touch, roughly."""
-    if config.model == "toy":
+    if config.model in ("toy", "mlp"):
         return batch_examples(config) * (6.0 * config.depth * config.width + 6 * n_outputs(config))
     per_block = (14 + 4 * config.mlp_ratio) * config.width
     return batch_examples(config) * (per_block * (1 + 3 * (config.depth - 1)) + 6.0 * n_outputs(config))

@@ -21,7 +21,7 @@ from trainers.config import RunConfig, shape_key
 from trainers.lanes import Lanes
 from trainers.losses import loss_per_example
 from trainers.metrics.dense import measure
-from trainers.models import layout, toy, transformer
+from trainers.models import layout, mlp, toy, transformer
 from trainers.models.draws import Draws
 from trainers.optimizers import Moments, unpack, update_
 from trainers.trace import Engine
@@ -29,6 +29,7 @@ from trainers.trace import Engine
 FORWARDS = {
     "transformer": {"plain": transformer.forward_plain, "fast": transformer.forward},
     "toy": {"plain": toy.forward, "fast": toy.forward},
+    "mlp": {"plain": mlp.forward, "fast": mlp.forward},
 }
 
 Step = Callable[[Lanes, Batch], None]
@@ -122,16 +123,19 @@ def evaluate(lanes: Lanes, which: list[int], config: RunConfig, engine: Engine) 
     """(len(which), 5) float64 metrics of these lanes, in the order of trace.DENSE_METRICS."""
     apply = network(config, engine)
 
-    def of_run(vector_P: Tensor, labels_N: Tensor, train_N: Tensor, val_N: Tensor, targets_CK: Tensor) -> Tensor:
+    def of_run(
+        vector_P: Tensor, targets_CK: Tensor, inputs_ET: Tensor, labels_E: Tensor, train_E: Tensor, val_E: Tensor
+    ) -> Tensor:
         forward = lambda vector, inputs: apply(vector, inputs, None)  # noqa: E731
-        return measure(forward, vector_P, lanes.inputs_NT, labels_N, train_N, val_N, targets_CK, config)
+        return measure(forward, vector_P, inputs_ET, labels_E, train_E, val_E, targets_CK, config)
 
-    widest = max(config.width * (config.mlp_ratio if config.model == "transformer" else 1), layout.n_outputs(config))
-    group = max(1, EVALUATION_BYTES // (4 * widest * len(lanes.inputs_NT)))
+    group = max(1, EVALUATION_BYTES // (4 * layout.widest(config) * lanes.n_evaluated))
     found = []
     with torch.no_grad():
         for start in range(0, len(which), group):
             chosen = torch.tensor(which[start : start + group], device=lanes.device)
-            tables = (lanes.parameters_LP, lanes.labels_LN, lanes.is_train_LN, lanes.is_val_LN, lanes.targets_LCK)
-            found.append(vmap(of_run)(*(table[chosen] for table in tables)))
+            examples = lanes.examples(chosen)
+            shared = None if examples.inputs.dim() == 2 else 0
+            in_dims = (0, 0, shared, 0, 0, 0)
+            found.append(vmap(of_run, in_dims)(lanes.parameters_LP[chosen], lanes.targets_LCK[chosen], *examples))
     return torch.cat(found)

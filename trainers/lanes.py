@@ -3,12 +3,13 @@
 Everything in which lanes may differ without a change of shape is a tensor with a leading lane axis. Train sets of
 different size are index lists padded to the longest of the pack; a padded entry has weight 0 in the loss.
 
-L lanes, P parameters, D longest train set, N examples of the table, T operands, C classes, K outputs, H
-hyperparameters.
+L lanes, P parameters, D longest train set, N examples of the table, V validation examples, E evaluated examples, T
+operands or pixels, C classes, K outputs, H hyperparameters.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,16 @@ from trainers.models import layout
 from trainers.optimizers import HYPERPARAMETER_NAMES, Moments, hyperparameter_row
 from trainers.philox import split_key
 from trainers.streams import stream_key
+
+
+class Examples(NamedTuple):
+    """What some lanes are evaluated on."""
+
+    inputs: Tensor
+    """(E, T), the same for all lanes, or (lanes, E, T)."""
+    labels_LE: Tensor
+    is_train_LE: Tensor
+    is_val_LE: Tensor
 
 
 @dataclass
@@ -43,13 +54,40 @@ class Lanes:
     labels_LN: Tensor
     is_train_LN: Tensor
     is_val_LN: Tensor
+    """Which examples of the table are for training and which for validation; empty where `val_LV` says it."""
+    val_LV: Tensor
+    """Indices of validation examples, where most examples are in neither set; else empty."""
     targets_LCK: Tensor
     inputs_NT: Tensor
-    """Shared: the table's inputs depend on the symbols alone."""
+    """Shared: the table's inputs depend on the symbols, or the images, alone. Images stay bytes."""
 
     @property
     def device(self) -> torch.device:
         return self.parameters_LP.device
+
+    @property
+    def n_evaluated(self) -> int:
+        """Examples that a lane is evaluated on."""
+        n_listed = self.train_LD.shape[1] + self.val_LV.shape[1]
+        return n_listed if self.val_LV.shape[1] else len(self.inputs_NT)
+
+    def inputs(self, chosen: Tensor) -> Tensor:
+        """The inputs with these indices, pixels in [0, 1]."""
+        found = self.inputs_NT[chosen]
+        return found.float() / 255 if found.dtype == torch.uint8 else found
+
+    def examples(self, which: Tensor) -> Examples:
+        """What these lanes are evaluated on: the table, or of many images those in play alone."""
+        if not self.val_LV.shape[1]:
+            return Examples(self.inputs_NT, self.labels_LN[which], self.is_train_LN[which], self.is_val_LN[which])
+        listed_LE = torch.cat([self.train_LD[which], self.val_LV[which]], 1)
+        train_LD, val_LV = self.weight_LD[which] > 0, torch.ones_like(self.val_LV[which], dtype=torch.bool)
+        return Examples(
+            inputs=self.inputs(listed_LE),
+            labels_LE=self.labels_LN[which].gather(1, listed_LE),
+            is_train_LE=torch.cat([train_LD, torch.zeros_like(val_LV)], 1),
+            is_val_LE=torch.cat([torch.zeros_like(train_LD), val_LV], 1),
+        )
 
     def put(self, lane: int, config: RunConfig) -> None:
         """Fill a lane with a run before its first step."""
@@ -72,8 +110,11 @@ class Lanes:
         self.weight_LD[lane] = 0
         self.weight_LD[lane, :size] = 1 / size
         self.labels_LN[lane] = torch.from_numpy(np.array(data.labels_N))
-        self.is_train_LN[lane] = _mask(data.train_D, len(data.labels_N))
-        self.is_val_LN[lane] = _mask(data.val_V, len(data.labels_N))
+        if self.val_LV.shape[1]:
+            self.val_LV[lane] = torch.from_numpy(data.val_V)
+        else:
+            self.is_train_LN[lane] = _mask(data.train_D, len(data.labels_N))
+            self.is_val_LN[lane] = _mask(data.val_V, len(data.labels_N))
         if data.target_vectors_CK is not None:
             self.targets_LCK[lane] = torch.from_numpy(data.target_vectors_CK)
 
@@ -100,6 +141,9 @@ def empty(configs: Sequence[RunConfig], n_lanes: int, device: str) -> Lanes:
     n_table = len(data.labels_N)
     n_parameters = layout.parameter_count(example)
     longest = max(config.train_size for config in configs)
+    # Every example of a complete table is in one of the sets; of images, few are.
+    n_val = len(data.val_V) if example.task_kind == "images" else 0
+    n_masked = 0 if n_val else n_table
     targets_shape = (1, 1) if data.target_vectors_CK is None else data.target_vectors_CK.shape
 
     def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -118,8 +162,9 @@ def empty(configs: Sequence[RunConfig], n_lanes: int, device: str) -> Lanes:
         train_LD=zeros(longest, dtype=torch.int64),
         weight_LD=zeros(longest),
         labels_LN=zeros(n_table, dtype=torch.int64),
-        is_train_LN=zeros(n_table, dtype=torch.bool),
-        is_val_LN=zeros(n_table, dtype=torch.bool),
+        is_train_LN=zeros(n_masked, dtype=torch.bool),
+        is_val_LN=zeros(n_masked, dtype=torch.bool),
+        val_LV=zeros(n_val, dtype=torch.int64),
         targets_LCK=zeros(*targets_shape),
-        inputs_NT=torch.from_numpy(data.inputs_NT).to(device),
+        inputs_NT=torch.from_numpy(np.array(data.inputs_NT)).to(device),
     )

@@ -1,11 +1,11 @@
 """The metrics of every row, from one pass over the whole table.
 
 All are of the parameters after `step` updates, without dropout, over the complete sets: `train_*` over the training
-examples with the labels that were trained on (noise included), `val_*` over every other example of the table. So
-accuracies are counts over counts, train and validation are of the same instant, and nothing is a running mean.
-`param_norm` is the Euclidean norm of all parameters together, the quantity that falls when weight decay trades
-memorization for a circuit (Huang et al. 2024, fig. 9). Where the loss is not a number, neither is the accuracy: an
-argmax over NaN would name a class.
+examples with the labels that were trained on (noise included), `val_*` over every other example of the table (of
+images: over those for validation). So accuracies are counts over counts, train and validation are of the same instant,
+and nothing is a running mean. `param_norm` is the Euclidean norm of all parameters together, the quantity that falls
+when weight decay trades memorization for a circuit (Huang et al. 2024, fig. 9). Where the loss is not a number, neither
+is the accuracy: an argmax over NaN would name a class.
 
 L lanes, N examples of the table, T operands, C classes, K outputs, P parameters.
 """

@@ -1,7 +1,8 @@
 """Names, shapes and initial values of every parameter, without torch: the planner counts by it, `lanes` fills from it.
 
-All parameters of a run lie in one flat vector, the token embedding first, so that an optimizer step is a handful of
-operations on one buffer and the embedding's own learning rate is a slice. Weights are (out, in), as in torch.nn.Linear.
+All parameters of a run lie in one flat vector, the token embedding (if there is one) first, so that an optimizer step
+is a handful of operations on one buffer and the embedding's own learning rate is a slice. Weights are (out, in), as in
+torch.nn.Linear.
 """
 
 import itertools
@@ -25,14 +26,22 @@ class Parameter(NamedTuple):
 
 
 def n_outputs(config: RunConfig) -> int:
+    if config.task_kind == "images":
+        return config.n_classes
     if config.loss == "mse":
         return config.target_dim
     return 2 * config.modulus - 1 if config.task_kind == "toy_addition" else config.modulus
 
 
+def widest(config: RunConfig) -> int:
+    """Length of the longest vector that a forward pass makes of an example (or is given)."""
+    hidden = config.width * (config.mlp_ratio if config.model == "transformer" else 1)
+    return max(hidden, n_outputs(config), config.input_size if config.model == "mlp" else 0)
+
+
 def parameters(config: RunConfig) -> tuple[Parameter, ...]:
-    """In the order of the flat vector; the first is the token embedding."""
-    return tuple(_transformer(config) if config.model == "transformer" else _toy(config))
+    """In the order of the flat vector; a token embedding is the first."""
+    return tuple(LAYOUTS[config.model](config))
 
 
 def _transformer(config: RunConfig) -> Iterator[Parameter]:
@@ -55,12 +64,25 @@ def _transformer(config: RunConfig) -> Iterator[Parameter]:
 def _toy(config: RunConfig) -> Iterator[Parameter]:
     """Liu et al. 2022: embeddings uniform in [-1/2, 1/2]; the decoder as torch.nn.Linear starts."""
     yield Parameter("embed.weight", (config.modulus, config.embedding_dim), 0.5 * config.init_scale, "uniform")
-    sizes = [config.embedding_dim, *[config.width] * config.depth, n_outputs(config)]
+    yield from _linears("decoder", config.embedding_dim, config)
+
+
+def _mlp(config: RunConfig) -> Iterator[Parameter]:
+    """As torch.nn.Linear starts, biases too; init_scale scales all of it (alpha in Omnigrok, Liu et al. 2023)."""
+    yield from _linears("layers", config.input_size, config)
+
+
+def _linears(name: str, n_inputs: int, config: RunConfig) -> Iterator[Parameter]:
+    """Hidden layers and the output layer: weights and biases uniform within 1 / sqrt(fan in)."""
+    sizes = [n_inputs, *[config.width] * config.depth, n_outputs(config)]
     for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         bound = config.init_scale / math.sqrt(fan_in)
-        yield Parameter(f"decoder.{layer}.weight", (fan_out, fan_in), bound, "uniform")
+        yield Parameter(f"{name}.{layer}.weight", (fan_out, fan_in), bound, "uniform")
         if config.biases:
-            yield Parameter(f"decoder.{layer}.bias", (fan_out,), bound, "uniform")
+            yield Parameter(f"{name}.{layer}.bias", (fan_out,), bound, "uniform")
+
+
+LAYOUTS = {"transformer": _transformer, "toy": _toy, "mlp": _mlp}
 
 
 def parameter_count(config: RunConfig) -> int:
@@ -68,8 +90,9 @@ def parameter_count(config: RunConfig) -> int:
 
 
 def embedding_count(config: RunConfig) -> int:
-    """Length of the flat vector's first part, which has learning rate and decay of its own."""
-    return math.prod(parameters(config)[0].shape)
+    """Length of the flat vector's first part, which has learning rate and decay of its own; 0 without an embedding."""
+    first = parameters(config)[0]
+    return math.prod(first.shape) if first.name == "embed.weight" else 0
 
 
 def initial_vector(config: RunConfig) -> npt.NDArray[np.float32]:

@@ -1,7 +1,8 @@
 """From a table of labelled examples to the data of one run: split, label noise, chance.
 
-The table is complete: every input that the symbols allow, in a fixed order, so that runs whose tasks share the symbols
-share the inputs tensor. Legend: N examples of the table, T operands of an example, C classes, D training examples.
+A table of arithmetic is complete: every input that the symbols allow, in a fixed order, so that runs whose tasks share
+the symbols share the inputs tensor. Legend: N examples of the table, T operands of an example or pixels of an image, C
+classes, D training examples, V validation examples.
 """
 
 from dataclasses import dataclass
@@ -13,21 +14,26 @@ from trainers.config import RunConfig
 from trainers.streams import generator
 
 Ints = npt.NDArray[np.int64]
+Inputs = npt.NDArray[np.int64] | npt.NDArray[np.uint8]
+"""Symbols, or the pixels of images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    inputs_NT: Ints
+    inputs_NT: Inputs
     labels_N: Ints
     """-1 where the operation is not defined (a division by zero): such an example is in neither set."""
     n_classes: int
     target_vectors_CK: npt.NDArray[np.float32] | None = None
     """Regression: the vector that stands for each class."""
+    n_pool: int | None = None
+    """The first so many examples are to draw training sets from, the others for validation. None: validation is
+    whatever is not trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskData:
-    inputs_NT: Ints
+    inputs_NT: Inputs
     labels_N: Ints
     """Labels as trained and evaluated: with noise on training examples, true elsewhere."""
     train_D: Ints
@@ -36,7 +42,8 @@ class TaskData:
     n_classes: int
     target_vectors_CK: npt.NDArray[np.float32] | None
     chance_accuracy: float
-    """The better of guessing uniformly and always naming the commonest label of the table."""
+    """The better of guessing uniformly and always naming the commonest label: of the table, or of the validation
+    examples where they are given."""
 
     @property
     def n_examples(self) -> int:
@@ -45,21 +52,37 @@ class TaskData:
 
 def finish(table: Table, config: RunConfig) -> TaskData:
     defined = np.flatnonzero(table.labels_N >= 0)
-    order = generator(config.seed_of_data, "split").permutation(defined)
+    pool, held_out = (defined, None) if table.n_pool is None else np.split(defined, [table.n_pool])
+    order = generator(config.seed_of_data, "split").permutation(pool)
     train_D = order[: config.train_size]
+    val_V = (
+        order[config.train_size :] if held_out is None else _validation(held_out, config.val_size, config.seed_of_data)
+    )
+    chance_from = defined if held_out is None else held_out
     return TaskData(
         inputs_NT=table.inputs_NT,
         labels_N=_with_noise(table, train_D, config.label_noise, config.seed_of_data),
         train_D=train_D,
-        val_V=np.sort(order[config.train_size :]),
+        val_V=np.sort(val_V),
         n_classes=table.n_classes,
         target_vectors_CK=table.target_vectors_CK,
-        chance_accuracy=chance_accuracy(table.labels_N[defined], table.n_classes),
+        chance_accuracy=chance_accuracy(table.labels_N[chance_from], table.n_classes),
     )
 
 
 def chance_accuracy(labels: Ints, n_classes: int) -> float:
     return float(max(1 / n_classes, np.bincount(labels).max() / len(labels)))
+
+
+def one_hot(n_classes: int) -> npt.NDArray[np.float32]:
+    """Targets of a regression onto classes: the nearest target is that of the largest output."""
+    return np.eye(n_classes, dtype=np.float32)
+
+
+def _validation(held_out: Ints, size: int | None, data_seed: int) -> Ints:
+    """A random part, so that it has the difficulty of the whole (the first half of MNIST's is the easier one). Nested,
+    as training sets are."""
+    return held_out if size is None else generator(data_seed, "validation").permutation(held_out)[:size]
 
 
 def _with_noise(table: Table, train_D: Ints, share: float, data_seed: int) -> Ints:
