@@ -240,16 +240,43 @@ def diagram(
 
 @verb
 def explain(
-    phase: Annotated[
-        str | None, typer.Argument(metavar="[PHASE]", help="Absent: all of them.", show_default=False)
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="[PHASE | DIR]", help="A phase, or the folder of a sweep. Absent: all phases."),
+    ] = None,
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="[RUN_ID]", help="A run of that sweep; the beginning of its id will do.")
+    ] = None,
+    knobs: Knobs = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", metavar="FILE", help="Draw the run there (.png, .svg, .pdf).", show_default=False),
     ] = None,
 ) -> None:
-    """Say what a phase means and how it is told from the others."""
+    """Say what a phase means, or why a run has its label and what would change it."""
+    if run_id is None:
+        explain_phases(what)
+        return
+    from orchestrator.run_explainer import explain_run
+    from results import open_sweep
+
+    explained = explain_run(open_sweep(Path(what or ".")), run_id, pairs(knobs))
+    say(explained.page())
+    if out is not None:
+        explained.draw(out)
+        say(f"wrote {out}")
+
+
+def explain_phases(name: str | None) -> None:
+    """Prints one phase, or all."""
     from results.classify.explain import PHASES, explain_phase
 
-    if phase is not None and phase not in PHASES:
-        raise UserError(f"no phase is called {phase!r}", hint=f"The phases are {', '.join(PHASES)}.")
-    say("\n\n".join(explain_phase(name) for name in ([phase] if phase else PHASES)))
+    if name is not None and Path(name).is_dir():
+        raise UserError(f"explain {name} takes the id of a run too", hint="Its beginning will do.")
+    if name is not None and name not in PHASES:
+        hint = f"The phases are {', '.join(PHASES)}. For a run: grokctl explain DIR RUN_ID."
+        raise UserError(f"no phase is called {name!r}", hint=hint)
+    say("\n\n".join(explain_phase(phase) for phase in ([name] if name else PHASES)))
 
 
 @verb

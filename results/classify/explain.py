@@ -140,7 +140,7 @@ def explain_phase(name: str, settings: ClassifierSettings | None = None) -> str:
     if name not in PHASES:
         near = get_close_matches(name, PHASES, n=1)
         raise ValueError(f"no phase {name!r}; " + (f"did you mean {near[0]!r}?" if near else ", ".join(PHASE_ORDER)))
-    phase, knobs = PHASES[name], _knobs(settings or ClassifierSettings())
+    phase, knobs = PHASES[name], knobs_of(settings or ClassifierSettings())
     lines = [
         name,
         "",
@@ -158,5 +158,6 @@ def explain_phase(name: str, settings: ClassifierSettings | None = None) -> str:
     return "\n".join(lines)
 
 
-def _knobs(settings: ClassifierSettings) -> dict[str, Any]:
+def knobs_of(settings: ClassifierSettings) -> dict[str, Any]:
+    """By name, for texts with {names} of knobs."""
     return {**settings.model_dump(), "theta_val": settings.validation_level}

@@ -10,6 +10,7 @@ probability.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -66,37 +67,50 @@ class Signs:
     """At the end the training set is still fitted."""
 
 
+class Rule(NamedTuple):
+    """Holds where all of its criteria do."""
+
+    name: str
+    phase: str
+    needs: tuple[str, ...]
+    """Names of criteria (see `criteria`)."""
+
+
 RULES = (
-    ("no_trace", "undecided"),
-    ("no_accuracy", "undecided"),
-    ("too_few_rows", "undecided"),
-    ("collapsed", "ungrokking"),
-    ("forgot", "confusion"),
-    ("progression", "progression"),
-    ("no_yes", "comprehension"),
-    ("delayed", "grokking"),
-    ("prompt", "comprehension"),
-    ("partial_progression", "progression"),
-    ("partial_unfinished", "undecided"),
-    ("partial_late", "semi-grokking"),
-    ("partial_from_start", "memorization"),
-    ("fitted_unfinished", "undecided"),
-    ("fitted_only", "memorization"),
-    ("nothing_unfinished", "undecided"),
-    ("nothing", "confusion"),
+    Rule("no_trace", "undecided", ("no_rows",)),
+    Rule("no_accuracy", "undecided", ("no_accuracies",)),
+    Rule("too_few_rows", "undecided", ("few_rows",)),
+    Rule("collapsed", "ungrokking", ("risen", "fallen", "holds_training")),
+    Rule("forgot", "confusion", ("risen", "fallen")),
+    Rule("progression", "progression", ("generalized", "together")),
+    Rule("no_yes", "comprehension", ("generalized", "not_fitted")),
+    Rule("delayed", "grokking", ("generalized", "late", "as_required")),
+    Rule("prompt", "comprehension", ("generalized",)),
+    Rule("partial_progression", "progression", ("above_chance", "together")),
+    Rule("partial_unfinished", "undecided", ("above_chance", "fitted", "val_unfinished")),
+    Rule("partial_late", "semi-grokking", ("above_chance", "fitted", "late_onset")),
+    Rule("partial_from_start", "memorization", ("above_chance", "fitted")),
+    Rule("fitted_unfinished", "undecided", ("fitted", "val_unfinished")),
+    Rule("fitted_only", "memorization", ("fitted",)),
+    Rule("nothing_unfinished", "undecided", ("unfinished",)),
+    Rule("nothing", "confusion", ()),
 )
-"""Rule and phase, in order. `diverged` stands before all of them."""
+"""In order: the first that holds names the phase. `diverged` stands before all of them."""
+
+RULE_NAMES = tuple(rule.name for rule in RULES)
 
 
 def decide(evidence: Evidence, facts: Facts, n_measured: IntArray, settings: ClassifierSettings) -> Verdict:
     """`n_measured` is the number of rows with both accuracies."""
     with np.errstate(invalid="ignore", divide="ignore"):
         signs = read_signs(evidence, facts, settings)
-        holds = conditions(evidence, signs, facts, n_measured, settings)
-        rule_index = np.argmax(np.stack([holds[name] for name, _ in RULES]), axis=0)
+        met = criteria(evidence, signs, facts, n_measured, settings)
+        everywhere = np.ones(len(n_measured), bool)
+        holds = [np.all([everywhere, *(met[need] for need in rule.needs)], axis=0) for rule in RULES]
+        rule_index = np.argmax(holds, axis=0)
         confidence = confidences(evidence, signs, rule_index, settings)
-    rule = np.array([name for name, _ in RULES], object)[rule_index]
-    phase = np.array([phase for _, phase in RULES], object)[rule_index]
+    rule = np.array(RULE_NAMES, object)[rule_index]
+    phase = np.array([rule.phase for rule in RULES], object)[rule_index]
     confidence = np.where(facts.diverged, 1.0, np.where(phase == "undecided", 0.0, confidence))
     return Verdict(
         phase=np.where(facts.diverged, "diverged", phase),
@@ -143,33 +157,30 @@ def progression_sign(evidence: Evidence, facts: Facts, settings: ClassifierSetti
     return np.asarray(np.min(parts, axis=0))
 
 
-def conditions(
+def criteria(
     evidence: Evidence, signs: Signs, facts: Facts, n_measured: IntArray, settings: ClassifierSettings
 ) -> dict[str, BoolArray]:
+    """What the rules ask, each a yes or no a run. `results.classify.criteria` puts them in words."""
     s = signs
-    lost = (s.risen >= 0) & (s.fallen >= 0)
-    above = s.above > 0
-    unsteady_val = (s.steady_val < 0) | s.stopped_early
+    val_unfinished = (s.steady_val < 0) | s.stopped_early
     ratio = evidence.t_val / np.maximum(evidence.t_train, 1)
-    wanted = (ratio >= settings.require_ratio) & (has_plateau(evidence) | (not settings.require_plateau))
     return {
-        "no_trace": facts.n_rows == 0,
-        "no_accuracy": n_measured == 0,
-        "too_few_rows": np.isnan(evidence.final_val_accuracy),
-        "collapsed": lost & s.holds_training,
-        "forgot": lost,
-        "progression": s.generalized & (s.progression >= 0),
-        "no_yes": s.generalized & ~s.fitted,
-        "delayed": s.generalized & (s.late >= 0) & wanted,
-        "prompt": s.generalized,
-        "partial_progression": above & (s.progression >= 0),
-        "partial_unfinished": above & s.fitted & unsteady_val,
-        "partial_late": above & s.fitted & (s.late_onset >= 0),
-        "partial_from_start": above & s.fitted,
-        "fitted_unfinished": s.fitted & unsteady_val,
-        "fitted_only": s.fitted,
-        "nothing_unfinished": unsteady_val | (s.steady_train < 0),
-        "nothing": np.ones(len(s.above), bool),
+        "no_rows": facts.n_rows == 0,
+        "no_accuracies": n_measured == 0,
+        "few_rows": np.isnan(evidence.final_val_accuracy),
+        "risen": s.risen >= 0,
+        "fallen": s.fallen >= 0,
+        "holds_training": s.holds_training,
+        "generalized": s.generalized,
+        "fitted": s.fitted,
+        "not_fitted": ~s.fitted,
+        "together": s.progression >= 0,
+        "late": s.late >= 0,
+        "as_required": (ratio >= settings.require_ratio) & (has_plateau(evidence) | (not settings.require_plateau)),
+        "above_chance": s.above > 0,
+        "late_onset": s.late_onset >= 0,
+        "val_unfinished": val_unfinished,
+        "unfinished": val_unfinished | (s.steady_train < 0),
     }
 
 
@@ -195,7 +206,7 @@ def confidences(evidence: Evidence, signs: Signs, rule_index: IntArray, settings
     }
     margins = {name: np.nan_to_num(np.fmin.reduce(parts), nan=1.0) for name, parts in decided_on.items()}
     none = np.zeros(len(rule_index))
-    least = np.choose(rule_index, [margins.get(name, none) for name, _ in RULES])
+    least = np.choose(rule_index, [margins.get(name, none) for name in RULE_NAMES])
     return np.asarray(np.fmin(0.5 + 0.5 * np.clip(least, 0, 1), straddle_share(evidence, rule_index, settings)))
 
 
@@ -203,9 +214,9 @@ def straddle_share(evidence: Evidence, rule_index: IntArray, settings: Classifie
     """Where delta_steps lies inside the interval of the delay: the share of it on the label's side, 0.5 at most."""
     low, high = delay_interval(evidence)
     late_share = (high - settings.delta_steps) / (high - low)
-    is_late = rule_index == [name for name, _ in RULES].index("delayed")
+    is_late = rule_index == RULE_NAMES.index("delayed")
     share = np.where(is_late, late_share, 1 - late_share)
-    concerned = np.isin(rule_index, [i for i, (name, _) in enumerate(RULES) if name in ("delayed", "prompt")])
+    concerned = np.isin(rule_index, [RULE_NAMES.index(name) for name in ("delayed", "prompt")])
     return np.asarray(np.where(concerned & straddles(evidence, settings), np.clip(share, 0, 0.5), 1.0))
 
 

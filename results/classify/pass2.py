@@ -136,6 +136,35 @@ def judge(group: Group, settings: ClassifierSettings) -> Iterator[Finding]:
         )
 
 
+def standing(labels: pd.DataFrame, run_id: str, settings: ClassifierSettings) -> str:
+    """Where a run stands among its neighbours, as far as pass 2 asks: one sentence, for any label."""
+    if "train_size" not in labels.columns:
+        return "Its training size is not known, so it has no neighbours."
+    runs = read_runs(labels)
+    row = int(np.flatnonzero(runs.run_ids == run_id)[0])
+    group = next(runs.at(rows) for rows in groups(labels) if row in rows)
+    size, known = runs.train_size[row], group.known
+    own = known & (group.train_size == size)
+    sizes = np.unique(group.train_size[known])
+    many = f"{len(group.rows)} runs of {len(sizes)} training sizes"
+    if len(sizes) < 2:
+        return "No neighbour has another training size, so nothing is known of more data."
+    if not group.generalized.any():
+        return f"Of its neighbours, {many}, none generalizes."
+    d50 = fit_d50(group.train_size[known], group.generalized[known], settings.pass2_level)
+    if d50 is None:
+        return (
+            f"Among its neighbours, {many}, D50 is not bracketed: no size where few generalize lies below one of many."
+        )
+    interval = f"D50 = {steps(d50.value)} ({settings.pass2_level:.0%} interval {steps(d50.low)} to {steps(d50.high)})"
+    share = f"{np.count_nonzero(group.generalized[own])} of {np.count_nonzero(own)} seeds at its size generalize"
+    moved = "" if is_stable(group, d50, settings) else "; D50 has moved since half of the budget, so it is provisional"
+    side = "below" if size < d50.low else "not below"
+    return (
+        f"Among its neighbours, {many}: {interval}; its size, {steps(size)}, is {side} that interval; {share}{moved}."
+    )
+
+
 def is_stable(group: Group, d50: D50, settings: ClassifierSettings) -> bool:
     """Whether the same traces, read at half of the budget, give nearly the same D50."""
     known = group.known

@@ -5,10 +5,12 @@ default or a rule and CLASSIFIER_VERSION goes up.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Self
 
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 CLASSIFIER_VERSION = "1"
@@ -24,7 +26,7 @@ Rows = Annotated[int, Field(ge=1, le=1000)]
 class ClassifierSettings(BaseModel):
     """The knobs. `g(x)` below is accuracy rescaled so that chance is 0 and everything right is 1."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     # What counts as learnt, and how long is long
     theta: Level = 0.9
@@ -128,6 +130,51 @@ class ClassifierSettings(BaseModel):
             return cls(**{name: _parsed(value) for name, value in knobs.items()})
         except ValidationError as error:
             raise ValueError("; ".join(_problem(item) for item in error.errors())) from None
+
+
+ONLY_DESCRIBE = frozenset({"surge", "surge_factor", "unstable_falls", "liu_horizon_steps"})
+"""Knobs that no phase is decided on."""
+NEAR_OPEN_END = 1e-3
+"""How near a knob is moved to a bound that it must not reach."""
+
+
+def movable_knobs(settings: ClassifierSettings) -> list[str]:
+    """Knobs that decide phases and that a share of their value can be added to: numbers that are not 0. `chance` is a
+    fact about the data; theta_val moves alone only where it is set apart from theta."""
+    still = ONLY_DESCRIBE | {"chance"}
+    values = settings.model_dump().items()
+    return [name for name, value in values if value and not isinstance(value, bool) and name not in still]
+
+
+def moved(settings: ClassifierSettings, name: str, share: float) -> ClassifierSettings | None:
+    """The settings with one knob moved by a share of its value, within its range; None if it stands at that end.
+
+    A number of rows moves by one row at least."""
+    value = getattr(settings, name)
+    target = value * (1 + share)
+    if isinstance(value, int):
+        target = value + round(math.copysign(max(1, abs(target - value)), share))
+    target = _within_range(name, target)
+    if target == value:
+        return None
+    return settings.model_copy(update={name: target})
+
+
+def _within_range(name: str, target: Any) -> Any:
+    for bound in _bounds(name):
+        if isinstance(bound, Ge):
+            target = max(target, bound.ge)
+        elif isinstance(bound, Le):
+            target = min(target, bound.le)
+        elif isinstance(bound, Gt):
+            target = max(target, bound.gt + NEAR_OPEN_END)  # type: ignore[operator]
+        elif isinstance(bound, Lt):
+            target = min(target, bound.lt - NEAR_OPEN_END)  # type: ignore[operator]
+    return target
+
+
+def _bounds(name: str) -> list[Any]:
+    return list(ClassifierSettings.model_fields[name].metadata)
 
 
 def _unknown(name: str, known: Mapping[str, Any]) -> str:

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from results.classify.batch import Rows, Trace, make_batches, sort_rows
+from results.classify.batch import FloatArray, IntArray, Rows, Trace, make_batches, sort_rows
 from results.classify.columns import LABEL_COLUMNS, NOT_CONFIG, RUN_COLUMNS
 from results.classify.evidence import Evidence
 from results.classify.facts import Facts, gather_facts
-from results.classify.measure import measure
+from results.classify.measure import above_chance_level, measure
 from results.classify.other_names import huang_dynamic, liu_phase
 from results.classify.pass1 import Verdict, decide
 from results.classify.pass2 import compare_with_neighbours
@@ -65,10 +65,50 @@ def label_runs(
     its `steps` has then stopped early, and divergence is read off infinite or vanishing losses.
     Raises ValueError if run_id or step is missing, or a run_id is twice in `runs`.
     """
-    settings = settings or ClassifierSettings()
+    return label_sorted(sort_runs(traces, runs), settings or ClassifierSettings())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SortedRuns:
+    """Traces and hyperparameters of runs, put in order once for any number of labellings."""
+
+    rows: Rows
+    config: pd.DataFrame
+    """One row a run, in the order of rows.run_ids."""
+
+
+def sort_runs(traces: pd.DataFrame, runs: pd.DataFrame | None = None) -> SortedRuns:
+    """Arguments and errors as those of label_runs."""
     rows = sort_rows(traces)
     config = config_table(rows, traces, runs)
-    rows = with_runs(rows, config["run_id"].to_numpy(dtype=object))
+    return SortedRuns(rows=with_runs(rows, config["run_id"].to_numpy(dtype=object)), config=config)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reading:
+    """What pass 1 knows of the runs, and what it says."""
+
+    facts: Facts
+    evidence: Evidence
+    n_measured: IntArray
+    """Rows with both accuracies."""
+    verdict: Verdict
+
+    def numbers(self, settings: ClassifierSettings) -> dict[str, FloatArray]:
+        """Every number that rules or sentences refer to, by name."""
+        e, facts = self.evidence, self.facts
+        return {
+            **{field.name: getattr(e, field.name) for field in fields(Evidence)},
+            **{name: np.asarray(getattr(facts, name), float) for name in ("budget", "last_step", "chance", "n_rows")},
+            "delay": e.t_val - e.t_train,
+            "above_level": above_chance_level(facts, settings),
+            "n_measured": self.n_measured.astype(float),
+        }
+
+
+def read_runs(sorted_runs: SortedRuns, settings: ClassifierSettings) -> Reading:
+    """Pass 1."""
+    rows, config = sorted_runs.rows, sorted_runs.config
     facts = gather_facts(rows, config, settings)
     evidence = Evidence.blank(len(config))
     n_measured = np.zeros(len(config), np.int64)
@@ -77,7 +117,13 @@ def label_runs(
         if len(batch.step_S) >= MIN_ROWS:
             evidence.fill(batch.index, measure(batch, facts.at(batch.index), settings))
     verdict = decide(evidence, facts, n_measured, settings)
-    labels = pd.DataFrame(_columns(evidence, facts, verdict, n_measured, settings))
+    return Reading(facts=facts, evidence=evidence, n_measured=n_measured, verdict=verdict)
+
+
+def label_sorted(sorted_runs: SortedRuns, settings: ClassifierSettings) -> pd.DataFrame:
+    """Both passes; see label_runs."""
+    config = sorted_runs.config
+    labels = pd.DataFrame(_columns(read_runs(sorted_runs, settings), settings))
     kept = [name for name in config.columns if name not in NOT_CONFIG]
     labels = pd.concat([config[["run_id"]], labels[list(LABEL_COLUMNS)], config[kept]], axis=1)
     return compare_with_neighbours(labels, settings)
@@ -121,32 +167,23 @@ def with_runs(rows: Rows, run_ids: np.ndarray[Any, Any]) -> Rows:
     return Rows(run_ids=run_ids, starts=starts, positions=rows.positions, step=rows.step, metrics=rows.metrics)
 
 
-def _columns(
-    evidence: Evidence, facts: Facts, verdict: Verdict, n_measured: np.ndarray[Any, Any], settings: ClassifierSettings
-) -> dict[str, Any]:
+def _columns(reading: Reading, settings: ClassifierSettings) -> dict[str, Any]:
+    e, verdict, numbers = reading.evidence, reading.verdict, reading.numbers(settings)
     n_runs = len(verdict.phase)
-    e = evidence
-    delay = e.t_val - e.t_train
     phase_alone = np.where(verdict.before_divergence == "", verdict.phase, "diverged")
     read_off = {name: getattr(e, name) for name in LABEL_COLUMNS if hasattr(e, name)}
-    numbers = {
-        **{field.name: getattr(e, field.name) for field in fields(Evidence)},
-        **{name: getattr(facts, name) for name in ("budget", "last_step", "chance", "n_rows")},
-        "delay": delay,
-        "n_measured": n_measured,
-    }
     return {
         **read_off,
         "phase": verdict.phase,
         "confidence": verdict.confidence,
-        "liu_phase": liu_phase(e, facts, settings),
+        "liu_phase": liu_phase(e, reading.facts, settings),
         "huang_dynamic": huang_dynamic(phase_alone, e),
-        "delay": delay,
+        "delay": numbers["delay"],
         "ungrokking_kind": np.where(verdict.phase == "ungrokking", "collapsed", ""),
         "pass": np.ones(n_runs, np.int64),
         "neighbours": np.full(n_runs, "", object),
         "warning": _warnings(verdict),
-        "why": _sentences(numbers, verdict, facts, settings),
+        "why": _sentences(numbers, verdict, reading.facts, settings),
         "classifier_version": np.full(n_runs, CLASSIFIER_VERSION, object),
         "thresholds": np.full(n_runs, settings.model_dump_json(), object),
     }
@@ -162,7 +199,7 @@ def _warnings(verdict: Verdict) -> list[str]:
 
 def _sentences(numbers: dict[str, Any], verdict: Verdict, facts: Facts, settings: ClassifierSettings) -> list[str]:
     names = list(numbers)
-    per_run = zip(*(np.asarray(values, float).tolist() for values in numbers.values()), strict=True)
+    per_run = zip(*(values.tolist() for values in numbers.values()), strict=True)
     return [
         explain_run(rule, dict(zip(names, values, strict=True)), settings, before, bool(failed))
         for values, rule, before, failed in zip(

@@ -1,0 +1,131 @@
+"""docs/phases.md: every phase, rule and knob, and runs that were trained, explained as `grokctl explain` does.
+
+Nothing is written here that the classifier does not say itself, so the page can't fall behind it; a test holds the file
+to this module.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from results.classify.criteria import question_of
+from results.classify.examine import examine
+from results.classify.explain import PHASES, knobs_of
+from results.classify.pass1 import RULES
+from results.classify.settings import CLASSIFIER_VERSION, ClassifierSettings
+from results.classify.table import SortedRuns, sort_runs
+from results.classify.what_if import by_budget, smallest_changes
+from results.run_page import run_page, run_plot
+
+OPENING = """\
+# Phases
+
+What each label means, how it is decided, and what it looks like. Written by `python docs/make_phases.py` from the
+classifier itself; `grokctl explain PHASE` prints the same definitions under any thresholds, and
+`grokctl explain DIR RUN_ID` explains a run of yours as the ones below are explained. Classifier version {version}.
+
+Accuracies are compared with chance through g, accuracy rescaled so that chance is 0 and everything right is 1. A level
+is *held* from a row on if {dwell_share:.0%} of the rows up to {dwell_factor:g} times its step, and of {dwell_rows} rows
+at least, lie no more than {slack:g} below it. A crossing is known to the interval between two rows.
+"""
+
+EXAMPLES = """\
+## Examples
+
+Runs that were trained for [`double_descent_small`](evidence/double_descent_small) (a transformer on a + b mod 31) and
+[`quickstart`](evidence/quickstart) (Liu et al.'s toy), from the thinned traces kept there: the first of each phase
+whose label the thinning leaves as it was. The runs are shown alone, so none of them is `ungrokking` for want of data.
+"""
+
+FULL_EXAMPLE = "grokking"
+"""The phase whose example shows the whole page."""
+
+
+def phases_page(evidence: Path) -> str:
+    """The page as Markdown. `evidence` is the folder docs/evidence."""
+    settings = ClassifierSettings()
+    opening = OPENING.format(version=CLASSIFIER_VERSION, **settings.model_dump(exclude={"theta_val"}))
+    parts = [opening, *_phases(settings), _rules(settings), _knobs(settings), EXAMPLES, *_examples(evidence, settings)]
+    return "\n".join(part.rstrip("\n") + "\n" for part in parts)
+
+
+def _phases(settings: ClassifierSettings) -> Iterator[str]:
+    knobs = knobs_of(settings)
+    for name, phase in PHASES.items():
+        unlike = [f"- Unlike `{other}`: {text.format(**knobs)}" for other, text in phase.differs_from.items()]
+        sources = "; ".join(phase.sources)
+        lines = [f"## {name}", "", phase.definition, "", phase.decided_by.format(**knobs), "", *unlike, ""]
+        yield "\n".join([*lines, f"Source: {sources}."])
+
+
+def _rules(settings: ClassifierSettings) -> str:
+    """The rules in order, each with its criteria as questions under the usual thresholds."""
+    unknown = dict.fromkeys(("theta_train",), settings.theta) | {"above_level": settings.above_chance}
+    lines = [
+        "## The rules, in order",
+        "",
+        "The first that holds names the phase; a run that diverged is `diverged` before all of them. After this first "
+        "pass a second one may turn `memorization` into `ungrokking`, from neighbours with more data.",
+        "",
+        "| rule | phase | holds if |",
+        "|---|---|---|",
+    ]
+    for rule in RULES:
+        needs = "; ".join(question_of(need, unknown, settings) for need in rule.needs) or "no other rule does"
+        lines.append(f"| `{rule.name}` | `{rule.phase}` | {needs} |")
+    return "\n".join(lines)
+
+
+def _knobs(settings: ClassifierSettings) -> str:
+    lines = [
+        "## The knobs",
+        "",
+        "In a spec under `classifier:`, on the command line `--set classifier.NAME=VALUE`. Each label carries them.",
+        "",
+        "| knob | default | meaning |",
+        "|---|---|---|",
+    ]
+    for name, field in ClassifierSettings.model_fields.items():
+        value = getattr(settings, name)
+        shown = "-" if value is None else str(value).lower() if isinstance(value, bool) else f"{value:g}"
+        lines.append(f"| `{name}` | {shown} | {' '.join((field.description or '').split())} |")
+    return "\n".join(lines)
+
+
+def _examples(evidence: Path, settings: ClassifierSettings) -> Iterator[str]:
+    found: dict[str, tuple[SortedRuns, str]] = {}
+    for name, modulus in (("double_descent_small", 31), ("quickstart", 0)):
+        for phase, example in _first_of_each(evidence / name, modulus, settings).items():
+            found.setdefault(phase, example)
+    for phase in (phase for phase in PHASES if phase in found):
+        sorted_runs, run_id = found[phase]
+        examination = examine(sorted_runs, run_id, settings)
+        if phase == FULL_EXAMPLE:
+            changes = smallest_changes(sorted_runs, run_id, settings)
+            text = run_page(examination, sorted_runs, changes, by_budget(sorted_runs, run_id, settings), {})
+        else:
+            text = f"{run_plot(sorted_runs, examination)}\n\n{examination.label['why']}"
+        yield f"### {phase}: run {run_id}\n\n```\n{text}\n```"
+
+
+def _first_of_each(folder: Path, modulus: int, settings: ClassifierSettings) -> dict[str, tuple[SortedRuns, str]]:
+    """By phase, a run of this evidence that keeps its label when it is read alone and thinned."""
+    traces = pd.read_parquet(folder / "traces.parquet")
+    labels = pd.read_csv(folder / "labels.csv", keep_default_na=False).sort_values("run_id")
+    steps = int(traces["step"].max())
+    found: dict[str, tuple[SortedRuns, str]] = {}
+    for run_id, phase, chance in zip(labels["run_id"], labels["phase"], _chance(labels, modulus), strict=True):
+        if phase in found:
+            continue
+        config = pd.DataFrame([{"run_id": run_id, "steps": steps, "outcome": "ended", "chance_accuracy": chance}])
+        sorted_runs = sort_runs(traces[traces["run_id"] == run_id], config)
+        if examine(sorted_runs, run_id, settings).label["phase"] == phase:
+            found[phase] = (sorted_runs, run_id)
+    return found
+
+
+def _chance(labels: pd.DataFrame, modulus: int) -> np.ndarray:
+    """The toy has 19 sums over 55 pairs, the commonest of them 5 times."""
+    return np.full(len(labels), 1 / modulus if modulus else 5 / 55)
