@@ -193,7 +193,13 @@ def label(
         ),
     ] = None,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Show which runs change; write nothing without -o.")
+        bool, typer.Option("--compare", help="Show which runs change and why; write nothing without -o.")
+    ] = False,
+    sensitive: Annotated[
+        bool,
+        typer.Option(
+            "--sensitivity", help="Show which share of the labels flips when a knob moves by 25 %; with -o, write that."
+        ),
     ] = False,
 ) -> None:
     """Label a sweep again, with other thresholds. Needs no torch."""
@@ -201,16 +207,20 @@ def label(
     from results import open_sweep
 
     sweep = open_sweep(folder)
-    labels = relabel.relabel(sweep, relabel.settings_for(sweep, pairs(knobs)))
+    settings = relabel.settings_for(sweep, pairs(knobs))
+    labels = relabel.relabel(sweep, settings)
     if compare:
-        say(relabel.changes_text(relabel.changes(sweep.labels(), labels), len(labels)))
+        say(relabel.changes_text(sweep.labels(), labels))
     else:
         say(f"{len(labels):,} runs: {relabel.phases_text(labels)}")
+    measured = relabel.measure_sensitivity(sweep, settings) if sensitive else None
+    if measured is not None:
+        say(relabel.sensitivity_text(measured))
     if out is not None:
-        relabel.write_table(labels, out)
+        relabel.write_table(labels if measured is None else measured, out)
         say(f"wrote {out}")
     elif not compare:
-        for path in relabel.store_labels(sweep, labels):
+        for path in relabel.store_labels(sweep, labels, measured):
             say(f"wrote {path}")
 
 

@@ -9,10 +9,15 @@ import pandas as pd
 
 from orchestrator.errors import EXIT_MISSING_INPUT, EXIT_USAGE, UserError
 from orchestrator.plan import Plan
-from orchestrator.tables import DIAGRAMS, diagram_axes, draw_labels, label_ended
+from orchestrator.tables import DIAGRAMS, diagram_axes, draw_labels, ended, label_ended
 from results import durable, tables
 from results.classify import ClassifierSettings
+from results.classify.compare import changes, knobs_that_differ
+from results.classify.sensitivity import sensitivity, sensitivity_text
+from results.classify.table import sort_runs
 from results.sweep import Sweep
+
+__all__ = ["changes_text", "draw", "measure_sensitivity", "relabel", "sensitivity_text", "settings_for", "store_labels"]
 
 PREFIX = "classifier."
 SHOWN = 20
@@ -38,21 +43,16 @@ def relabel(sweep: Sweep, settings: ClassifierSettings) -> pd.DataFrame:
     return labels
 
 
-def changes(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """The runs whose phase is another one: run_id, before, after, why."""
-    both = before[["run_id", "phase"]].merge(after[["run_id", "phase", "why"]], on="run_id", suffixes=("_before", ""))
-    changed = both[both["phase_before"] != both["phase"]]
-    named = changed.rename(columns={"phase_before": "before", "phase": "after"})
-    return named[["run_id", "before", "after", "why"]].reset_index(drop=True)
-
-
-def changes_text(changed: pd.DataFrame, n_runs: int) -> str:
-    """How many runs went from which phase to which, and the first of them with the reason."""
-    lines = [f"{len(changed):,} of {n_runs:,} runs change their phase"]
+def changes_text(before: pd.DataFrame, after: pd.DataFrame) -> str:
+    """How many runs went from which phase to which, under which thresholds, and for the first of them what differs."""
+    changed = changes(before, after)
+    knobs = knobs_that_differ(before, after)
+    under = f" ({', '.join(knobs)})" if knobs else ""
+    lines = [f"{len(changed):,} of {len(after):,} runs change their phase{under}"]
     moves = Counter(zip(changed["before"], changed["after"], strict=True))
-    lines += [f"{count:>8,}  {before} -> {after}" for (before, after), count in moves.most_common()]
+    lines += [f"{count:>8,}  {old} -> {new}" for (old, new), count in moves.most_common()]
     rows = changed.head(SHOWN).to_dict("records")
-    lines += [f"{row['run_id']}  {row['before']} -> {row['after']}: {row['why']}" for row in rows]
+    lines += [f"{row['run_id']}  {row['before']} -> {row['after']}: {row['differs']} {row['why']}" for row in rows]
     if len(changed) > len(rows):
         lines.append(f"and {len(changed) - len(rows):,} more")
     return "\n".join(lines)
@@ -76,11 +76,23 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     durable.replace_file(path, data, tag=durable.process_tag())
 
 
-def store_labels(sweep: Sweep, labels: pd.DataFrame) -> list[Path]:
-    """Replace the sweep's labels, and draw its diagram again if it has one; what was written."""
+def measure_sensitivity(sweep: Sweep, settings: ClassifierSettings) -> pd.DataFrame:
+    """How the labels of all ended runs hang on each knob. Raises UserError (66) if no run has ended."""
+    traces, runs = ended(sweep)
+    if traces.empty:
+        raise UserError(f"no run of {sweep.store.root} has ended yet", exit_code=EXIT_MISSING_INPUT)
+    return sensitivity(sort_runs(traces, runs), settings)
+
+
+def store_labels(sweep: Sweep, labels: pd.DataFrame, measured: pd.DataFrame | None = None) -> list[Path]:
+    """Replace the sweep's labels, and what was `measured` of their sensitivity, and draw its diagram again if it has
+    one; what was written."""
     written = [sweep.store.root / "labels.parquet"]
     with sweep.store.lock():
         sweep.store.write_labels(labels)
+        if measured is not None:
+            sweep.store.write_sensitivity(measured)
+            written.append(sweep.store.root / "sensitivity.parquet")
         for path in (sweep.store.root / "figures" / name for name in DIAGRAMS):
             if path.exists():
                 draw(sweep, path, **axes_of(sweep))

@@ -34,8 +34,13 @@ def write_tables(store: SweepStore, plan: Plan) -> None:
 
 def label_ended(sweep: Sweep, settings: ClassifierSettings) -> pd.DataFrame:
     """Labels of all runs that have ended."""
+    return label_runs(*ended(sweep), settings)
+
+
+def ended(sweep: Sweep) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Traces and runs tables of the runs that have ended."""
     traces, runs = sweep.traces(include_running=False), sweep.runs()
-    return label_runs(traces, runs[runs["run_id"].isin(traces["run_id"].unique())], settings)
+    return traces, runs[runs["run_id"].isin(traces["run_id"].unique())]
 
 
 def draw_labels(sweep: Sweep, labels: pd.DataFrame, axes: Mapping[str, Any], paths: Iterable[Path]) -> None:
@@ -44,9 +49,21 @@ def draw_labels(sweep: Sweep, labels: pd.DataFrame, axes: Mapping[str, Any], pat
     from results.style import save
 
     scales = {name: axis["scale"] for name, axis in sweep.plan["axes"].items()}
-    figure = phase_diagram(labels, **axes, scales=scales, title=sweep.plan["name"])
+    figure = phase_diagram(labels, **axes, scales=scales, title=sweep.plan["name"], remark=remark_on(sweep, labels))
     for path in paths:
         save(figure, path)
+
+
+def remark_on(sweep: Sweep, labels: pd.DataFrame) -> str:
+    """How much these labels hang on the thresholds, if `grokctl label --sensitivity` has measured it for them."""
+    from results.classify.sensitivity import sensitivity_note
+
+    measured = sweep.sensitivity()
+    if measured.empty or int(measured["n_runs"].iloc[0]) != len(labels):
+        return ""
+    under = ["classifier_version", "thresholds"]
+    is_theirs = labels[under].eq(measured[under].iloc[0]).all(axis=None)
+    return sensitivity_note(measured) if is_theirs else ""
 
 
 def output_paths(store: SweepStore) -> list[Path]:

@@ -68,6 +68,7 @@ def phase_diagram(
     budget_steps: int | None = None,
     title: str = "",
     subtitle: str | None = None,
+    remark: str = "",
 ) -> Figure:
     """Draw `labels` (a row per run: `phase` and the config columns) as a heat map of phases.
 
@@ -79,6 +80,7 @@ def phase_diagram(
         budget_steps: training steps of every run, written on the picture; by default read from the column `steps`.
         title: usually the name of the sweep.
         subtitle: replaces the line that states budget, seeds and pooled axes.
+        remark: added to that line: what else a reader has to know of these labels.
 
     Raises ValueError for names that are no columns, values that their scale cannot hold, and an empty table.
     """
@@ -97,6 +99,7 @@ def phase_diagram(
     )
     if subtitle is None:
         subtitle = describe(labels, shown, scales, budget_steps)
+    subtitle = " · ".join(part for part in (subtitle, remark) if part)
     with house_style():
         return _draw(sheet, title, subtitle, Counter(labels["phase"]))
 

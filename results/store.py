@@ -5,7 +5,7 @@
     attempts/0001               one a launch, numbered by taking the name
     packs/<pack_id>/            see results.pack_files
     traces/  weights/           published by packs
-    runs.parquet  labels.parquet  figures/
+    runs.parquet  labels.parquet  sensitivity.parquet  figures/
 
 `launch.lock` is a flock: the kernel lets go of it when its holder dies, however it dies.
 """
@@ -173,6 +173,15 @@ class SweepStore:
 
         labels = schema.conform(table, schema.labels_schema(self.read_plan()["columns"]))
         self._replace_file("labels.parquet", tables.encode(labels))
+
+    def write_sensitivity(self, frame: "pd.DataFrame") -> None:
+        """What `results.classify.sensitivity` measured of the labels."""
+        import pyarrow as pa
+
+        from results import schema, tables
+
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        self._replace_file("sensitivity.parquet", tables.encode(table.replace_schema_metadata(schema.METADATA)))
 
     def figure_path(self, name: str) -> Path:
         """Where a figure belongs; creates the folder."""

@@ -69,6 +69,11 @@ class Sweep:
         """One row a labelled run; none before the sweep is labelled."""
         return _frame(self.labels_table(), where)
 
+    def sensitivity(self) -> pd.DataFrame:
+        """How much the labels hang on each knob, a row a knob; none before `grokctl label --sensitivity`."""
+        path = self.store.root / "sensitivity.parquet"
+        return pq.read_table(path).to_pandas() if path.exists() else pd.DataFrame()
+
     def traces(
         self, columns: Sequence[str] | None = None, *, include_running: bool = True, **where: Any
     ) -> pd.DataFrame:
