@@ -62,13 +62,19 @@ class Header:
     outcomes: tuple[RunOutcome, ...]
     running: Mapping[str, int] = field(default_factory=dict)
     """Runs with rows that have not ended: run_id -> the first segment with rows of it."""
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    """Runs that have ended and are not published yet: run_id -> the first segment with rows of it."""
+    weights: tuple[StoredFile, ...] = ()
+    """Live files with the weights of runs that wait."""
+    wall_s: float = 0.0
+    """Seconds that the committed segments took, over all attempts."""
     fingerprints: Mapping[str, Any] = field(default_factory=dict)
     """attempt -> versions, device, threads and so on, of each attempt that committed."""
 
     @property
     def payload(self) -> tuple[StoredFile, ...]:
-        """The live files that a resume goes on from: segments and checkpoint."""
-        return self.segments if self.checkpoint is None else (*self.segments, self.checkpoint)
+        """The live files that a resume goes on from: segments, weights that wait, checkpoint."""
+        return (*self.segments, *self.weights, *filter(None, [self.checkpoint]))
 
     def order(self) -> tuple[int, int]:
         """The greatest is the newest: a later attempt went on from where it saw the earlier ones end."""
@@ -81,6 +87,7 @@ def encode_header(header: Header) -> bytes:
         **vars(header),
         "segments": [vars(entry) for entry in header.segments],
         "published": [vars(entry) for entry in header.published],
+        "weights": [vars(entry) for entry in header.weights],
         "checkpoint": header.checkpoint and vars(header.checkpoint),
         "outcomes": [vars(run) for run in header.outcomes],
     }
@@ -107,6 +114,7 @@ def read_header(path: Path) -> Header:
 def _header_of(body: dict[str, Any]) -> Header:
     body["segments"] = tuple(_file_of(entry) for entry in body["segments"])
     body["published"] = tuple(_file_of(entry) for entry in body["published"])
+    body["weights"] = tuple(_file_of(entry) for entry in body.get("weights", ()))
     body["checkpoint"] = body["checkpoint"] and _file_of(body["checkpoint"])
     body["outcomes"] = tuple(RunOutcome(**entry) for entry in body["outcomes"])
     return Header(**body)

@@ -2,6 +2,7 @@
 
 header-00003.a2.json        committed state after segment 3, written by the pack's attempt 2; the two newest stay
 segment-00003.a2.parquet    rows of segment 3
+weights-00003.a2.safetensors  final weights of runs that ended in it, until they are published
 checkpoint-00003.a2.bin     state after it
 publish-00003.a2.parquet    whole traces on their way to traces/
 attempt-2                   the number is taken
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LIVE = re.compile(
-    r"(?P<kind>segment|publish|checkpoint|header)-(?P<segment>\d{5,})\.a(?P<attempt>\d+)\.(parquet|safetensors|bin|json)"
+    r"(?P<kind>segment|weights|publish|checkpoint|header)-(?P<segment>\d{5,})\.a(?P<attempt>\d+)\.(parquet|safetensors|bin|json)"
 )
 ATTEMPT = re.compile(r"attempt-(\d+)")
 

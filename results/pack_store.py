@@ -4,8 +4,9 @@ The order of a commit decides everything. Segment, whole traces of the runs that
 is written aside, synced and given its name, and none of them counts yet. Then a header names them with their sha256.
 The header's rename is the commit point: before it the segment never happened, after it the segment will be complete.
 Only then are whole traces published, by giving the staged file a second name in `traces/`, which can't replace
-anything; a resume rolls that forward. The header after the last segment has no checkpoint, and is written once more as
-`done.json`.
+anything; a resume rolls that forward. Runs that ended wait in the live segments until there are `publish_runs` of them
+or the pack is done: a large sweep would else be cut into more files than readers bear. The header after the last
+segment has no checkpoint, and is written once more as `done.json`.
 
 A pack has attempts of its own: each resume takes the next number, and whoever sees a higher number than its own, or a
 newer launch, publishes nothing any more. The number is in the names of live files, so no two attempts write the same
@@ -133,12 +134,15 @@ class PackStore:
         attempt: int,
         plan_id: str,
         fingerprint: Mapping[str, Any],
+        publish_runs: int = 1,
+        wall_s: float = 0.0,
     ) -> None:
-        """Commits one segment: afterwards its rows are safe, and the runs that ended in it are published.
+        """Commits one segment: afterwards its rows are safe, and the runs that ended are published if there are enough.
 
         `rows` come from schema.trace_table, in any order; `weights` are those of `ended` runs, by run_id and name;
         `checkpoint` is the state after the segment, None after the pack's last one; `run_steps` counts all steps so
-        far; `attempt` is the launch that was given to `resume`.
+        far; `attempt` is the launch that was given to `resume`; `publish_runs` comes from the plan: so many runs that
+        have ended are the least to be published in one file; `wall_s` is what the segment took.
         Raises FencedError if a newer attempt has taken over, OSError if the disk refuses: the last commit is intact.
         """
         assert self._attempt, "resume comes before the first commit"
@@ -153,9 +157,12 @@ class PackStore:
             launch=attempt,
             run_steps=run_steps,
             outcomes=(*before.outcomes, *ended),
+            wall_s=before.wall_s + wall_s,
             fingerprints={**before.fingerprints, str(self._attempt): dict(fingerprint)},
         )
-        header = self._write_payload(header, rows, [run.run_id for run in ended], weights or {}, checkpoint)
+        header = self._write_payload(
+            header, rows, [run.run_id for run in ended], weights or {}, checkpoint, publish_runs
+        )
         self._refuse_older_attempt(attempt)
         self._write(self.files.live("header", segment, self._attempt, "json"), encode_header(header))
         self._header = header
@@ -173,7 +180,8 @@ class PackStore:
 
         from results.schema import sort_rows
 
-        first = min((header.running[run_id] for run_id in run_ids if run_id in header.running), default=header.segment)
+        since = {**header.running, **header.waiting}
+        first = min((since[run_id] for run_id in run_ids if run_id in since), default=header.segment)
         wanted = pa.array(run_ids, pa.string())
         parts = (self.files.rows(entry) for entry in header.segments[first:])
         return sort_rows(pa.concat_tables([rows.filter(pc.is_in(rows["run_id"], wanted)) for rows in parts]))
@@ -215,13 +223,20 @@ class PackStore:
     # The parts of a commit, in their order
 
     def _write_payload(
-        self, header: Header, rows: "pa.Table", ended: Sequence[str], weights: "Weights", checkpoint: bytes | None
+        self,
+        header: Header,
+        rows: "pa.Table",
+        ended: Sequence[str],
+        weights: "Weights",
+        checkpoint: bytes | None,
+        publish_runs: int,
     ) -> Header:
-        header = self._add_segment(header, rows)
-        if ended:
-            header = self._stage_traces(header, ended)
-        if weights:
-            header = self._stage_weights(header, weights)
+        header = _let_wait(self._add_segment(header, rows), ended)
+        is_full = len(header.waiting) >= publish_runs or checkpoint is None
+        if header.waiting and is_full:
+            header = self._stage_waiting(header, weights)
+        elif weights:
+            header = self._add_weights(header, weights)
         assert checkpoint is not None or not header.running, "the last segment leaves runs that have not ended"
         return replace(header, checkpoint=None if checkpoint is None else self._add_checkpoint(header, checkpoint))
 
@@ -229,24 +244,38 @@ class PackStore:
         from results import schema, tables
 
         seen = dict.fromkeys(rows["run_id"].unique().to_pylist(), header.segment)
-        assert not seen.keys() & {run_id for entry in header.published for run_id in entry.runs}, "rows after the end"
+        over = {*header.waiting, *(run_id for entry in header.published for run_id in entry.runs)}
+        assert not seen.keys() & over, "rows after the end"
         data = tables.encode(schema.sort_rows(rows))
         entry = self._store(self.files.live("segment", header.segment, self._attempt, "parquet"), data, len(rows))
         return replace(header, segments=(*header.segments, entry), running={**seen, **header.running})
 
-    def _stage_traces(self, header: Header, ended: Sequence[str]) -> Header:
+    def _stage_waiting(self, header: Header, weights: "Weights") -> Header:
+        """Stages the whole traces of all runs that wait, and their weights; `weights` are those of the latest."""
         from results import tables
+        from results.weights import decode_weights
 
-        rows = self.whole_traces(header, ended)
+        rows = self.whole_traces(header, list(header.waiting))
         entry = self._stage("traces", header.segment, "parquet", tables.encode(rows), len(rows))
-        running = {run_id: first for run_id, first in header.running.items() if run_id not in set(ended)}
-        return replace(header, published=(*header.published, replace(entry, runs=tuple(ended))), running=running)
+        published = [*header.published, replace(entry, runs=tuple(header.waiting))]
+        parts = [(entry.runs, self.files.check(entry)) for entry in header.weights]
+        earlier = {run_id: decode_weights(data, run_id) for runs, data in parts for run_id in runs}
+        if earlier or weights:
+            published.append(self._stage_weights(header, {**earlier, **weights}))
+        return replace(header, published=tuple(published), waiting={}, weights=())
 
-    def _stage_weights(self, header: Header, weights: "Weights") -> Header:
+    def _stage_weights(self, header: Header, weights: "Weights") -> StoredFile:
         from results.weights import encode_weights
 
         entry = self._stage("weights", header.segment, "safetensors", encode_weights(weights))
-        return replace(header, published=(*header.published, replace(entry, runs=tuple(weights))))
+        return replace(entry, runs=tuple(weights))
+
+    def _add_weights(self, header: Header, weights: "Weights") -> Header:
+        from results.weights import encode_weights
+
+        path = self.files.live("weights", header.segment, self._attempt, "safetensors")
+        entry = replace(self._store(path, encode_weights(weights)), runs=tuple(weights))
+        return replace(header, weights=(*header.weights, entry))
 
     def _add_checkpoint(self, header: Header, checkpoint: bytes) -> StoredFile:
         return self._store(self.files.live("checkpoint", header.segment, self._attempt, "bin"), checkpoint)
@@ -350,6 +379,13 @@ class PackStore:
             skipped=skipped,
             fingerprint=header.fingerprints[str(header.attempt)],
         )
+
+
+def _let_wait(header: Header, ended: Sequence[str]) -> Header:
+    """Runs that ended are no longer running."""
+    running = {run_id: first for run_id, first in header.running.items() if run_id not in set(ended)}
+    waiting = {run_id: header.running[run_id] for run_id in ended}
+    return replace(header, running=running, waiting={**header.waiting, **waiting})
 
 
 def _nothing(plan_id: str, pack_id: str) -> Header:

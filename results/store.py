@@ -196,8 +196,8 @@ class SweepStore:
 
         pack = self.pack(self.pack_of(run_id))
         header = pack.newest_header()
-        for entry in header.published if header else ():
-            if entry.path.startswith("weights/") and run_id in entry.runs:
+        for entry in (*header.published, *header.weights) if header else ():
+            if entry.rows is None and run_id in entry.runs:
                 return decode_weights(pack.files.check(entry), run_id)
         raise MissingError(f"{self.root} holds no weights of run {run_id}: it has not ended, or they were not kept")
 

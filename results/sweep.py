@@ -1,6 +1,6 @@
 """Reading a sweep: `open_sweep("sweeps/NAME")`, then `.runs()`, `.traces(width=32)`, `.labels()` as DataFrames.
 
-What has been published is read from `traces/`; what is committed of runs that go on, from their packs' live segments.
+What has been published is read from `traces/`; what is committed of other runs, from their packs' live segments.
 Which files these are is read off one look at each pack's header, so that a run which ends meanwhile is there once.
 """
 
@@ -137,8 +137,9 @@ def _unpublished_rows(
     for entry in tables:
         if not pack.files.path(entry).exists():
             yield _staged_rows(pack, entry)
-    if include_running and header.running:
-        yield pack.whole_traces(header, list(header.running))
+    wanted = [*header.waiting, *(header.running if include_running else ())]
+    if wanted:
+        yield pack.whole_traces(header, wanted)
 
 
 def _staged_rows(pack: PackStore, entry: StoredFile) -> pa.Table:

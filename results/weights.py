@@ -1,4 +1,4 @@
-"""Final weights, one safetensors file for all runs that ended in a segment; tensors are named `<run_id>/<name>`."""
+"""Final weights, one safetensors file for many runs; tensors are named `<run_id>/<name>`."""
 
 from collections.abc import Mapping
 

@@ -1,8 +1,9 @@
 """kill -9 before every call that changes the disk, then launch again: what is wrong afterwards?
 
 A program of its own, because it forks hundreds of times and a process with little in it forks fast:
-`python tests/store_crash_harness.py FOLDER [MUTANT]` prints what it finds, a line each. A mutant is the store with one
-mistake built in, which must be found.
+`python tests/store_crash_harness.py FOLDER [let_runs_wait] [MUTANT]` prints what it finds, a line each. A mutant is
+the store with one mistake built in, which must be found. `let_runs_wait` takes another sweep, of runs that are
+published in pairs.
 """
 
 import itertools
@@ -14,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from store_helpers import SCHEDULES, UnsyncedOs, launch, published
+from store_helpers import SCHEDULES, UnsyncedOs, launch, let_runs_wait, published
 
 from results import durable, open_sweep
 from results.headers import StoredFile
@@ -26,9 +27,12 @@ from results.verify import verify
 CHANGES = ("mkdir", "open", "write", "rename", "link", "unlink")
 """fsync is not among them, nor done: it makes no difference to what a kill leaves. See the last test for power cuts."""
 RAISED = 111
-N_SEGMENTS = sum(map(len, SCHEDULES.values()))
 
 Mutate = Callable[[], None]
+
+
+def n_segments() -> int:
+    return sum(map(len, SCHEDULES.values()))
 
 
 class DeadlyOs(UnsyncedOs):
@@ -72,7 +76,7 @@ def launch_in_child(root: Path, kill_at: int, mutate: Mutate) -> int | None:
 def violations(base: Path, mutate: Mutate, first: int = 1) -> Iterator[str]:
     """Kills a launch before its n-th change, for every n; every third time the next one too; then lets one through."""
     expected, names, rows = undisturbed(base / "undisturbed")
-    assert launch_in_child(base / "calm", 0, mutate) == N_SEGMENTS, "a mutant does its work while nobody kills it"
+    assert launch_in_child(base / "calm", 0, mutate) == n_segments(), "a mutant does its work while nobody kills it"
     assert (published(base / "calm"), file_names(base / "calm")) == (expected, names)
     for n in itertools.count(first):
         root = base / str(n)
@@ -84,7 +88,7 @@ def violations(base: Path, mutate: Mutate, first: int = 1) -> Iterator[str]:
             yield from (f"{n}, twice: {problem}" for problem in broken_reads(root, rows))
         committed = n_committed(root)
         trained = launch_in_child(root, 0, mutate)
-        if trained != N_SEGMENTS - committed:
+        if trained != n_segments() - committed:
             yield f"{n}: trained {trained} segments after {committed} were committed"
         if published(root) != expected:
             yield f"{n}: published other bytes"
@@ -93,7 +97,7 @@ def violations(base: Path, mutate: Mutate, first: int = 1) -> Iterator[str]:
 
 
 def undisturbed(root: Path) -> tuple[dict[str, bytes], set[str], Counter]:
-    assert launch(root) == N_SEGMENTS
+    assert launch(root) == n_segments()
     return published(root), file_names(root), Counter(read_rows(root))
 
 
@@ -216,6 +220,9 @@ FIRST_COMMIT = 12
 
 if __name__ == "__main__":
     folder, *mutant = sys.argv[1:]
+    if "let_runs_wait" in mutant:
+        mutant.remove("let_runs_wait")
+        let_runs_wait()
     found = violations(Path(folder), MUTANTS[mutant[0]], FIRST_COMMIT) if mutant else violations(Path(folder), nothing)
     for violation in itertools.islice(found, 1):
         print(violation)

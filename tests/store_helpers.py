@@ -23,6 +23,7 @@ SCHEDULES = {
     "bbbb": [[(1, 0, 4, True), (0, 0, 4, False)], [(0, 5, 9, True)]],
 }
 RUN_IDS = {"aaaa": ["a2", "a0", "a1"], "bbbb": ["b1", "b0"]}
+PUBLISH_RUNS = {"aaaa": 1, "bbbb": 1}
 
 
 class UnsyncedOs:
@@ -49,6 +50,16 @@ def make_plan(name: str = "tiny") -> dict[str, Any]:
     ]
     spec = {"name": name, "steps": 10}
     return {"schema_version": 1, "name": name, "spec": spec, "columns": COLUMNS, "packs": packs}
+
+
+def let_runs_wait() -> None:
+    """From now on a sweep has one pack, which publishes two runs at a time: the first waits for the second, the third
+    for the end."""
+    for table in (SCHEDULES, RUN_IDS, PUBLISH_RUNS):
+        table.clear()
+    SCHEDULES["cccc"] = [[(0, 0, 9, True), (1, 0, 4, False)], [(1, 5, 9, True)], [(2, 0, 4, True)]]
+    RUN_IDS["cccc"] = ["c2", "c0", "c1"]
+    PUBLISH_RUNS["cccc"] = 2
 
 
 def create_sweep(root: Path, name: str = "tiny") -> SweepStore:
@@ -102,7 +113,10 @@ def train(pack: PackStore, attempt: int, *, segments: int = 99, plan_id: str = "
     carry = json.loads(point.checkpoint) if point.checkpoint else 0.0
     blocks = list(itertools.islice(fake_segments(pack.pack_id, point.segment, carry), segments))
     for block in blocks:
-        pack.commit(**block, attempt=attempt, plan_id=plan_id, fingerprint={"device": "fake"})
+        publish_runs = PUBLISH_RUNS[pack.pack_id]
+        pack.commit(
+            **block, attempt=attempt, plan_id=plan_id, fingerprint={"device": "fake"}, publish_runs=publish_runs
+        )
     return len(blocks)
 
 

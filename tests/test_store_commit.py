@@ -307,3 +307,24 @@ def test_the_folder_can_be_moved_in_mid_sweep(store, tmp_path):
     launch(moved)
     assert published(moved) == published(tmp_path / "undisturbed")
     assert open_sweep(moved).plan["columns"] == COLUMNS
+
+
+def test_runs_wait_for_each_other_and_are_seen_all_the_same(store):
+    pack, attempt = store.pack("aaaa"), store.begin_attempt()
+    pack.resume(attempt=attempt)
+    *early, last = fake_segments("aaaa", 0, 0.0)
+    for block in early:
+        pack.commit(**block, attempt=attempt, **COMMIT, publish_runs=3)
+    assert published(store.root) == {}
+    sweep, ended = open_sweep(store.root), sorted(RUN_IDS["aaaa"][:2])
+    assert sorted(sweep.traces(include_running=False)["run_id"].unique()) == ended
+    assert sorted(run.run_id for run in pack.outcomes()) == ended
+    waiting = {run_id: store.read_weights(run_id)["w"].tolist() for run_id in ended}
+    again = store.pack("aaaa")
+    again.resume(attempt=attempt)
+    again.commit(**last, attempt=attempt, **COMMIT, publish_runs=3)
+    assert sorted(published(store.root)) == ["traces/aaaa-00002.parquet", "weights/aaaa-00002.safetensors"]
+    assert {run_id: store.read_weights(run_id)["w"].tolist() for run_id in ended} == waiting
+    rows = open_sweep(store.root).traces()
+    assert rows.groupby("run_id").size().to_dict() == dict.fromkeys(RUN_IDS["aaaa"], 10)
+    assert not files(again, "weights-*")

@@ -26,6 +26,13 @@ def test_kill_at_every_change_of_the_disk(tmp_path):
     assert verify(tmp_path / "60") == []
 
 
+def test_kill_at_every_change_of_the_disk_while_runs_wait_for_each_other(tmp_path):
+    assert first_violation(tmp_path, "let_runs_wait") == ""
+    assert len(list(tmp_path.iterdir())) > 60
+    last = max((path for path in tmp_path.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
+    assert sorted(path.name for path in (last / "traces").iterdir()) == ["cccc-00001.parquet", "cccc-00002.parquet"]
+
+
 @pytest.mark.parametrize("mutant", harness.MUTANTS)
 def test_a_wrong_order_is_caught(tmp_path, mutant):
     assert first_violation(tmp_path, mutant) != ""
@@ -68,5 +75,5 @@ def test_files_are_synced_before_they_count(tmp_path, monkeypatch):
             os.unlink(path)
 
     monkeypatch.setattr(durable, "os", RecordingOs())
-    assert launch(tmp_path / "s") == harness.N_SEGMENTS
+    assert launch(tmp_path / "s") == harness.n_segments()
     assert not unsynced_folders
