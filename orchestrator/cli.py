@@ -99,13 +99,13 @@ def plan(spec: Spec, settings: Settings = None, as_json: Json = False) -> None:
     """Show the runs, the packs, the time and the files of a sweep. Writes nothing."""
     from orchestrator.costs import FormulaCost
     from orchestrator.machine import find_slots
-    from orchestrator.plan import make_plan, plan_text
+    from orchestrator.plan import make_plan, plan_json, plan_text
     from orchestrator.spec import load_spec
 
     loaded = load_spec(spec, pairs(settings))
     slots = find_slots(loaded.spec.resources)
     made = make_plan(loaded, slots, FormulaCost(device=slots.device))
-    say(json.dumps(made.to_json(), indent=1) if as_json else plan_text(made))
+    say(json.dumps(plan_json(made), indent=1) if as_json else plan_text(made))
 
 
 @verb

@@ -28,7 +28,9 @@ ENGINE_VERSION = 1
 PADDING_LIMIT = 1.25
 """Padded over real training examples of a pack, at most."""
 MAX_FILES = 2000
-"""Trace files that a sweep publishes, about: one a round of a pack, or one a segment if runs may stop early."""
+"""Trace files that a sweep publishes: 10,000 take 20 s to read three columns from, 1,000 take 1.3 s."""
+MAX_PACKS = 1000
+"""Tune trials of a launch, where shapes allow it: its driver grows with each, and 8,000 pending ones can hang it."""
 MAX_SEGMENTS = 200
 """Segments of one pack."""
 MAX_PACK_S = 3 * 3600.0
@@ -93,6 +95,8 @@ class Pack:
     estimated_s: float
     n_segments: int
     """By the budgets of the runs; runs that end early make it fewer."""
+    publish_runs: int
+    """Runs that have ended wait until there are so many, or the pack is done, to be published in one file."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,18 +108,16 @@ class Band:
     config: RunConfig
     """The dearest run, which the others are padded to."""
     engine: Engine = "eager"
-    may_stop: bool = False
 
 
 def cut(table: RunTable, slots: Slots, cost: CostModel, options: PackingOptions) -> list[Pack]:
     """Cut all runs of a table into packs, longest first."""
-    lanes_floor = -(-table.n_runs // MAX_FILES)
     bands = [_choose_engine(band, slots, cost, options) for band in find_bands(table)]
-    cutter = _Cutter(cost=cost, options=options, lanes_floor=lanes_floor, slots=slots)
+    cutter = _Cutter(cost=cost, options=options, slots=slots)
     shares = _best_cut(bands, cutter)
-    segment_limit = _segment_limit(shares)
+    publish_runs = runs_per_file(table.n_runs, len(shares))
     run_ids = table.run_ids()
-    packs = [cutter.pack(share, run_ids, segment_limit) for share in shares]
+    packs = [cutter.pack(share, run_ids, publish_runs) for share in shares]
     return sorted(packs, key=lambda pack: (-pack.estimated_s, pack.pack_id))
 
 
@@ -123,7 +125,6 @@ def find_bands(table: RunTable) -> list[Band]:
     """Group runs by shape key, then by similar train size."""
     steps = _column(table, "steps", np.int64)
     sizes = _column(table, "train_size", np.int64)
-    may_stop = np.asarray([value is not None for value in _values(table, "stop_val_accuracy")])
     bands = []
     for group in shape_groups(table):
         # lexsort is stable, so runs keep the order of the spec within equal sizes and budgets.
@@ -133,8 +134,7 @@ def find_bands(table: RunTable) -> list[Band]:
         for start, stop in padding_bands(sizes[ordered], limit):
             rows = ordered[start:stop]
             dearest = table.config(int(rows[0]))
-            stops = bool(np.any(may_stop[rows] if len(may_stop) > 1 else may_stop))
-            bands.append(Band(indices=rows, steps=steps[rows], config=dearest, may_stop=stops))
+            bands.append(Band(indices=rows, steps=steps[rows], config=dearest))
     return bands
 
 
@@ -223,7 +223,6 @@ class _Share:
 class _Cutter:
     cost: CostModel
     options: PackingOptions
-    lanes_floor: int
     slots: Slots
 
     def shares(self, band: Band, target_s: float) -> list[_Share]:
@@ -241,8 +240,6 @@ class _Cutter:
         if self.options.lanes is not None:
             return min(self.options.lanes, n_runs)
         wanted = self.cost.preferred_lanes(band.config)
-        # So many runs that a round of the preferred lanes would publish too many files: more lanes, within memory.
-        wanted = max(wanted, min(self.lanes_floor, 8 * wanted))
         rounds = -(-n_runs // wanted)
         return -(-n_runs // rounds)
 
@@ -254,10 +251,10 @@ class _Cutter:
             band=band, start=start, stop=stop, lanes=lanes, steps_of_all_lanes=steps, seconds=start_s + steps * per_step
         )
 
-    def pack(self, share: _Share, run_ids: np.ndarray, segment_limit: int) -> Pack:
+    def pack(self, share: _Share, run_ids: np.ndarray, publish_runs: int) -> Pack:
         indices = share.band.indices[share.start : share.stop]
         steps = share.band.steps[share.start : share.stop]
-        segment_steps = self._segment_steps(share, int(steps.max()), segment_limit)
+        segment_steps = self._segment_steps(share, int(steps.max()))
         settings = PackSettings(
             lanes=share.lanes,
             engine=share.band.engine,
@@ -272,12 +269,13 @@ class _Cutter:
             settings=settings,
             estimated_s=share.seconds,
             n_segments=schedule_length(-(-steps // segment_steps), share.lanes),
+            publish_runs=publish_runs,
         )
 
-    def _segment_steps(self, share: _Share, budget: int, segment_limit: int) -> int:
+    def _segment_steps(self, share: _Share, budget: int) -> int:
         """The longest budget of the pack, cut into equal segments."""
         round_s = share.seconds * budget / share.steps_of_all_lanes
-        most = max(1, min(MAX_SEGMENTS // share.rounds, segment_limit if share.band.may_stop else MAX_SEGMENTS))
+        most = max(1, MAX_SEGMENTS // share.rounds)
         segments = min(max(1, round(round_s / self.options.segment_s)), most, budget)
         return -(-budget // segments)
 
@@ -287,14 +285,14 @@ def _best_cut(bands: Sequence[Band], cutter: _Cutter) -> list[_Share]:
     slots = cutter.slots.slots
     ideal_s = sum(cutter.shares(band, float("inf"))[0].seconds for band in bands) / slots
     candidates = [[s for band in bands for s in cutter.shares(band, grain * ideal_s)] for grain in GRAINS]
-    allowed = [c for c in candidates if len(c) <= MAX_FILES] or candidates[:1]
+    allowed = [c for c in candidates if len(c) <= MAX_PACKS] or candidates[:1]
     spans = [makespan((share.seconds for share in c), slots) for c in allowed]
     return next(c for c, span in zip(allowed, spans, strict=True) if span <= SLACK * min(spans))
 
 
-def _segment_limit(shares: Sequence[_Share]) -> int:
-    """Segments that each run may be cut into where every segment may publish a file."""
-    return max(1, MAX_FILES // sum(share.rounds for share in shares))
+def runs_per_file(n_runs: int, n_packs: int) -> int:
+    """Of the whole files; each pack may add one that isn't."""
+    return max(1, -(-n_runs // max(MAX_FILES - n_packs, 1)))
 
 
 def makespan(seconds: Iterable[float], slots: int) -> float:

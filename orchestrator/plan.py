@@ -37,6 +37,8 @@ class PlannedPack:
     settings: PackSettings
     estimated_s: float
     n_segments: int
+    publish_runs: int
+    """Runs that have ended are published in files of at least so many, and what is left when the pack is done."""
     fixed: Mapping[str, Any]
     """Fields of RunConfig that its runs agree on."""
     runs: Mapping[str, list[Any]]
@@ -49,6 +51,12 @@ class PlannedPack:
     @property
     def n_runs(self) -> int:
         return len(self.run_ids)
+
+    @property
+    def n_files(self) -> int:
+        """Of whole traces, if no run ends early: a file at the end of a round that fills one."""
+        rounds = -(-self.publish_runs // self.settings.lanes)
+        return -(-self.n_runs // (rounds * self.settings.lanes))
 
     def values(self, name: str) -> list[Any]:
         """A field of RunConfig for each run."""
@@ -132,6 +140,9 @@ class PlanSummary:
     run_steps: int
     rows: int
     files: int
+    """Of traces that are published, at most."""
+    segments: int
+    """Live segments, of which each is a file until `clean`."""
     bytes: int
 
     @property
@@ -194,6 +205,7 @@ def _planned(pack: Pack, table: RunTable, run_ids: np.ndarray) -> PlannedPack:
         settings=pack.settings,
         estimated_s=round(pack.estimated_s, 3),
         n_segments=pack.n_segments,
+        publish_runs=pack.publish_runs,
         fixed={name: value for name, value in first.items() if name not in varying},
         runs={"run_id": run_ids[pack.indices].tolist(), **varying},
     )
@@ -211,7 +223,8 @@ def summarize(plan: Plan) -> PlanSummary:
         calibrated=plan.calibrated,
         run_steps=sum(sum(pack.values("steps")) for pack in plan.packs),
         rows=rows,
-        files=sum(-(-pack.n_runs // pack.settings.lanes) for pack in plan.packs),
+        files=sum(pack.n_files for pack in plan.packs),
+        segments=sum(pack.n_segments for pack in plan.packs),
         bytes=rows * BYTES_PER_ROW,
     )
 
@@ -238,6 +251,10 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def format_duration(seconds: float) -> str:
     """`42 s`, `13 min`, `2 h 05 min`, `3 d 4 h`: two units at most."""
     if seconds < 90:
@@ -250,15 +267,21 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 1440} d {minutes % 1440 // 60} h"
 
 
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """What `grokctl plan --json` prints: the content of plan.json, and what it comes to."""
+    return {**plan.to_json(), "summary": asdict(summarize(plan))}
+
+
 def plan_text(plan: Plan) -> str:
     """What `grokctl plan` prints."""
     total = summarize(plan)
     lines = [
         f"sweep     {plan.name}",
         f"runs      {total.runs:,} ({total.run_steps:,} run-steps)",
-        f"packs     {total.packs:,} on {total.slots} slot{'s' if total.slots != 1 else ''} ({total.device})",
+        f"packs     {total.packs:,} (a Tune trial each) on {_count(total.slots, 'slot')} ({total.device})",
         f"time      about {format_duration(total.estimated_s)} ({total.calibration})",
-        f"files     about {total.files:,} of traces, {total.rows:,} rows, {total.bytes / 1e6:,.1f} MB",
+        f"files     about {total.files:,} of traces, {total.rows:,} rows, {total.bytes / 1e6:,.1f} MB; "
+        f"{total.segments:,} live segments, until `clean`",
         "",
         "pack              runs  lanes  engine    segments  estimate",
     ]

@@ -4,6 +4,7 @@ Ray's workers find packages by a path of their own. A worker that imported someb
 version of ours, would train something other than what was planned; comparing hashes turns that into an error.
 """
 
+import functools
 import hashlib
 import importlib
 from pathlib import Path
@@ -17,8 +18,9 @@ def package_folders() -> list[Path]:
     return [Path(str(module.__file__)).resolve().parent for module in modules]
 
 
+@functools.cache
 def sources_digest() -> str:
-    """sha256 over the names and bytes of all Python files of the packages."""
+    """sha256 over the names and bytes of all Python files of the packages, as they are when first asked for."""
     digest = hashlib.sha256()
     for folder in package_folders():
         for path in sorted(folder.rglob("*.py")):

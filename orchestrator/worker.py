@@ -80,6 +80,7 @@ def _run(
     configs = _checked_configs(pack)
     runs = _runs_table(plan, pack, configs)
     fingerprint = device_fingerprint(pack.settings)
+    began = time.perf_counter()
     blocks = train_pack(
         configs,
         pack.settings,
@@ -87,6 +88,7 @@ def _run(
         on_progress=_Throttle(pack_store, pack, attempt),
     )
     for block in blocks:
+        now = time.perf_counter()
         pack_store.commit(
             segment=block.segment,
             rows=trace_table(block.columns, runs),
@@ -97,7 +99,10 @@ def _run(
             attempt=attempt,
             plan_id=record["plan_id"],
             fingerprint=fingerprint,
+            publish_runs=pack.publish_runs,
+            wall_s=now - began,
         )
+        began = now
         if block.checkpoint is not None and should_stop():
             return "drained"
     return "done"
