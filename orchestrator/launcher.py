@@ -161,7 +161,16 @@ class _Launch:
                 lent = joined or self._join(None, stack)
                 self._check_room(plan, lent, may_grow=joined is not None)
                 self._train_on_ray(plan, packs, attempt, lent)
-            return plan
+            return self._amended(plan)
+
+    def _amended(self, plan: Plan) -> Plan:
+        """The plan as workers may have amended it meanwhile."""
+        record = self.store.read_plan()
+        for entry in record["amendments"]:
+            if entry["replaced"] in plan.by_id:
+                text = f"pack {entry['replaced']} ran as {entry['pack_id']}: {entry['reason']}"
+                self.console.print(Text(text), style="yellow", soft_wrap=True)
+        return Plan.from_json(record)
 
     def _join(self, address: str | None, stack: ExitStack) -> "Cluster":
         from orchestrator import tune
@@ -235,10 +244,10 @@ class _Launch:
         if self.store.latest_attempt() > attempt:
             raise FencedError(f"a newer launch has taken over {self.store.root}")
         for pack in packs:
-            stored = self.store.pack(pack.pack_id)
+            stored = self.store.pack(self.store.current_pack(pack.pack_id))
             if not stored.is_done() and stored.failure() is None:
                 text = "\n".join(dict.fromkeys(errors)) or "its worker died"
-                stored.write_failure(f"pack {pack.pack_id}\n{text}", attempt)
+                stored.write_failure(f"pack {stored.pack_id}\n{text}", attempt)
 
     def _write_tables(self, plan: Plan) -> None:
         from orchestrator.tables import write_tables

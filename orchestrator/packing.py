@@ -315,6 +315,11 @@ def schedule_length(steps: np.ndarray, lanes: int) -> int:
     return max(free)
 
 
+def halved(settings: PackSettings) -> PackSettings:
+    """With half the lanes, for a pack that ran out of memory."""
+    return replace(settings, lanes=-(-settings.lanes // 2))
+
+
 def pack_id(run_ids: Sequence[str], settings: PackSettings, dtype: str) -> str:
     """16 hex digits over everything that decides the bits of a pack's traces."""
     content = {"runs": list(run_ids), "settings": asdict(settings), "dtype": dtype, "engine_version": ENGINE_VERSION}

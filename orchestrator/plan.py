@@ -8,14 +8,14 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from orchestrator.columns import column_names
 from orchestrator.expand import expand
-from orchestrator.packing import CostModel, Pack, PackingOptions, Slots, cut, makespan
+from orchestrator.packing import CostModel, Pack, PackingOptions, Slots, cut, halved, makespan, pack_id, schedule_length
 from orchestrator.run_table import Coded, RunTable
 from orchestrator.spec import LoadedSpec
 from orchestrator.spec_model import SweepSpec
@@ -77,6 +77,21 @@ class PlannedPack:
         rows = zip(*(self.runs[name] for name in names), strict=True) if names else [()] * self.n_runs
         return [RunConfig(**self.fixed, **dict(zip(names, row, strict=True))) for row in rows]
 
+    def with_half_the_lanes(self) -> "PlannedPack":
+        """The same runs for a device with less memory: another pack, because the number of lanes changes bits."""
+        settings = halved(self.settings)
+        segments = -(-np.asarray(self.values("steps")) // settings.segment_steps)
+        return replace(
+            self,
+            pack_id=pack_id(self.run_ids, settings, self.values("loss_dtype")[0]),
+            settings=settings,
+            n_segments=schedule_length(segments, settings.lanes),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in plan.json and in amendments."""
+        return {**self.__dict__, "settings": asdict(self.settings)}
+
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "PlannedPack":
         return cls(**{**record, "settings": PackSettings(**record["settings"])})
@@ -117,8 +132,7 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """The content of plan.json; the store adds its `plan_id`."""
         shallow = {name: value for name, value in self.__dict__.items() if name not in ("packs", "by_id")}
-        packs = [{**pack.__dict__, "settings": asdict(pack.settings)} for pack in self.packs]
-        return {**shallow, "columns": list(self.columns), "packs": packs}
+        return {**shallow, "columns": list(self.columns), "packs": [pack.to_json() for pack in self.packs]}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Plan":

@@ -89,12 +89,14 @@ class Reader:
 
     def __init__(self, store: SweepStore, plan: Plan) -> None:
         self._store, self._plan = store, plan
+        self._record = store.read_plan()
         self._finished: dict[str, PackState] = {}
         self._labelled: set[str] = set()
         self._phases: Counter[str] = Counter()
         self._budgets = {pack.pack_id: pack.budgets() for pack in plan.packs}
 
     def read(self) -> Snapshot:
+        self._take_amendments()
         live_attempt = self._store.latest_attempt() if self._store.holder() else None
         states = [self._finished.get(p.pack_id) or read_pack(self._store, p, live_attempt) for p in self._plan.packs]
         for state in states:
@@ -109,6 +111,12 @@ class Reader:
             packs=Counter(state.state for state in states),
             phases=self._phases.copy(),
         )
+
+    def _take_amendments(self) -> None:
+        record = self._store.read_plan()
+        if record is not self._record:
+            self._record, self._plan = record, Plan.from_json(record)
+            self._budgets = {pack.pack_id: pack.budgets() for pack in self._plan.packs}
 
     def _needed(self, state: PackState) -> int:
         budgets = self._budgets[state.pack.pack_id]

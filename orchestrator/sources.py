@@ -7,6 +7,7 @@ version of ours, would train something other than what was planned; comparing ha
 import functools
 import hashlib
 import importlib
+from collections.abc import Iterable
 from pathlib import Path
 
 PACKAGES = ("trainers", "results", "orchestrator")
@@ -20,9 +21,14 @@ def package_folders() -> list[Path]:
 
 @functools.cache
 def sources_digest() -> str:
-    """sha256 over the names and bytes of all Python files of the packages, as they are when first asked for."""
+    """Of the packages, as they are when first asked for: what is imported does not change with its files."""
+    return digest_of(package_folders())
+
+
+def digest_of(folders: Iterable[Path]) -> str:
+    """sha256 over the names and bytes of all Python files of packages."""
     digest = hashlib.sha256()
-    for folder in package_folders():
+    for folder in folders:
         for path in sorted(folder.rglob("*.py")):
             digest.update(f"{folder.name}/{path.relative_to(folder).as_posix()}\0".encode())
             digest.update(path.read_bytes())

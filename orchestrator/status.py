@@ -13,6 +13,7 @@ from results.store import SweepStore
 
 RUN_STATES = ("ended", "stopped", "diverged", "training", "waiting", "failed")
 PACK_STATES: tuple[State, ...] = ("done", "running", "paused", "waiting", "failed")
+AMENDED = ("replaced", "pack_id", "reason")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ class SweepStatus:
     run_steps: int
     run_steps_planned: int
     failed: tuple[FailedPack, ...]
+    amendments: tuple[Mapping[str, str], ...]
+    """Packs that were replaced since the plan was made (`replaced`, `pack_id`) and the `reason`."""
     next_step: str
 
     def to_json(self) -> dict[str, Any]:
@@ -53,7 +56,8 @@ class SweepStatus:
 def read_status(folder: Path) -> SweepStatus:
     """Look at a sweep's folder. Raises MissingError if it holds none, DamagedError if its files contradict it."""
     store = SweepStore(folder)
-    plan = Plan.from_json(store.read_plan())
+    record = store.read_plan()
+    plan = Plan.from_json(record)
     holder = store.holder()
     states = [read_pack(store, pack, store.latest_attempt() if holder else None) for pack in plan.packs]
     packs: Counter[State] = Counter(state.state for state in states)
@@ -70,6 +74,7 @@ def read_status(folder: Path) -> SweepStatus:
         run_steps=sum(state.run_steps for state in states),
         run_steps_planned=sum(sum(pack.values("steps")) for pack in plan.packs),
         failed=tuple(_failed(state) for state in states if state.state == "failed"),
+        amendments=tuple({name: entry[name] for name in AMENDED} for entry in record["amendments"]),
         next_step=_next_step(overall, folder),
     )
 
@@ -125,6 +130,7 @@ def status_text(status: SweepStatus) -> str:
         f"steps  {status.run_steps:,} of {status.run_steps_planned:,} run-steps ({share:.0%})",
     ]
     lines += [f"failed {pack.pack_id} ({pack.runs} runs): {pack.error}" for pack in status.failed]
+    lines += [f"pack   {it['replaced']} became {it['pack_id']}: {it['reason']}" for it in status.amendments]
     return "\n".join([*lines, f"next   {status.next_step}"])
 
 

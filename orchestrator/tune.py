@@ -322,6 +322,7 @@ def train_in_worker(root: str, pack_id: str, attempt: int, sources: str) -> str:
     try:
         require_same_sources(sources)
     except UserError as error:
+        pack_id = store.current_pack(pack_id)
         store.pack(pack_id).write_failure(f"pack {pack_id}\n{error}", attempt)
         return "failed"
     return "drained" if store.stop_requested() else try_pack(store.root, pack_id, attempt, store.stop_requested)

@@ -7,6 +7,7 @@ the last commit.
 
 import contextlib
 import functools
+import gc
 import os
 import platform
 import time
@@ -46,7 +47,8 @@ def try_pack(
     except FencedError:
         raise
     except Exception:
-        if SweepStore(root).pack(pack_id).failure() is None:
+        store = SweepStore(root)
+        if store.pack(store.current_pack(pack_id)).failure() is None:
             raise
         return "failed"
 
@@ -54,18 +56,58 @@ def try_pack(
 def run_pack(root: Path, pack_id: str, attempt: int, *, should_stop: Callable[[], bool]) -> End:
     """Train a pack to its end, or until `should_stop` says so after a commit.
 
-    A failure is recorded in the pack's folder and raised.
+    A pack that runs out of memory before its first commit is replaced, once, by one with half the lanes, which is then
+    trained. Another failure is recorded in the pack's folder and raised.
     """
     store = SweepStore(root)
-    pack_store = store.pack(pack_id)
+    pack_id = store.current_pack(pack_id)
     try:
-        return _run(store.read_plan(), pack_id, pack_store, attempt, should_stop)
+        return _run(store.read_plan(), pack_id, store.pack(pack_id), attempt, should_stop)
     except FencedError:
         raise  # the pack is another worker's by now, and so is what lies in its folder
-    except Exception:
-        with contextlib.suppress(OSError):  # on a full disk: what went wrong first is what counts
-            pack_store.write_failure(f"pack {pack_id}\n{traceback.format_exc()}", attempt)
-        raise
+    except Exception as error:
+        smaller = _replace_by_smaller(store, pack_id, attempt, error)
+        if smaller is None:
+            with contextlib.suppress(OSError):  # on a full disk: what went wrong first is what counts
+                store.pack(pack_id).write_failure(_failure_text(pack_id, error), attempt)
+            raise
+    # Outside the handler: the exception's frames held the tensors that there was no room for.
+    _release_memory()
+    return run_pack(root, smaller, attempt, should_stop=should_stop)
+
+
+def _replace_by_smaller(store: SweepStore, pack_id: str, attempt: int, error: Exception) -> str | None:
+    """The pack with half the lanes that takes the place of one that ran out of memory; None if that helps no more."""
+    if not is_out_of_memory(error):
+        return None
+    plan = store.read_plan()
+    pack = Plan.from_json(plan).by_id[pack_id]
+    was_halved = any(entry["pack_id"] == pack_id for entry in plan["amendments"])
+    if was_halved or pack.settings.lanes == 1 or store.pack(pack_id).newest_header() is not None:
+        return None
+    smaller = pack.with_half_the_lanes()
+    reason = f"out of memory with {pack.settings.lanes} lanes; {smaller.settings.lanes} from here on"
+    return store.amend(replaced=pack_id, pack=smaller.to_json(), reason=reason, attempt=attempt)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Of the host or of a GPU. torch's CPU allocator says so in a plain RuntimeError."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _failure_text(pack_id: str, error: Exception) -> str:
+    text = f"pack {pack_id}\n{traceback.format_exc()}"
+    if is_out_of_memory(error):
+        text += "out of memory: free some, or set fewer `resources: {lanes: ...}`, and launch again"
+    return text
+
+
+def _release_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _run(

@@ -186,6 +186,11 @@ class PackStore:
         parts = (self.files.rows(entry) for entry in header.segments[first:])
         return sort_rows(pa.concat_tables([rows.filter(pc.is_in(rows["run_id"], wanted)) for rows in parts]))
 
+    def refuse_to_replace(self, attempt: int) -> None:
+        """FencedError unless launch `attempt` holds the pack. What has committed is never replaced: our bug."""
+        self._refuse_older_launch(attempt)
+        assert self.newest_header() is None, "an amendment touches packs without a commit only"
+
     def write_progress(self, progress: Mapping[str, Any]) -> None:
         """A sign of life for `status`: whole at any instant, but may not outlast a power cut."""
         data = json.dumps(dict(progress)).encode()

@@ -1,6 +1,7 @@
 """The folder of a sweep: every path in it, and every way to change it.
 
     spec.yaml  plan.json        written once; plan.json last, so a folder with a plan is whole
+    plan.0001.json              amendments; see results.plan_files
     launch.lock                 held by the launch at work
     attempts/0001               one a launch, numbered by taking the name
     packs/<pack_id>/            see results.pack_files
@@ -12,23 +13,20 @@
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from results import durable
+from results import durable, plan_files
 from results.durable import process_tag
-from results.errors import ConflictError, DamagedError, LockedError, MissingError, StoreError
-from results.pack_files import read_json
+from results.errors import ConflictError, LockedError, MissingError
 from results.pack_store import PackStore
-from results.versions import SCHEMA_VERSION
+from results.plan_files import plan_identity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,20 +39,13 @@ OWN = {"spec.yaml", "plan.json", "launch.lock", "attempts", "stop"}
 LOCK_TRIES = 3
 
 
-def plan_identity(plan: Mapping[str, Any]) -> str:
-    """The plan_id: sha256 of the plan in canonical JSON, without `plan_id` and `created`; 16 hex digits."""
-    body = json.loads(json.dumps(dict(plan), allow_nan=False))
-    hashed = {key: value for key, value in body.items() if key not in ("plan_id", "created")}
-    text = json.dumps(hashed, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 class SweepStore:
     """A sweep's folder, which need not exist yet. Only `create`, `lock` and the write methods change anything."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         self._lock_file: int | None = None
+        self._known: tuple[dict[str, Any], dict[str, dict[str, Any]]] = ({}, {})
 
     @classmethod
     def create(cls, root: Path, *, spec_text: str, plan: Mapping[str, Any]) -> "SweepStore":
@@ -77,8 +68,23 @@ class SweepStore:
         return (self.root / "plan.json").exists()
 
     def read_plan(self) -> dict[str, Any]:
-        """Raises MissingError without a plan, DamagedError if it isn't the one that was written."""
-        return self._plan
+        """As amended so far; see results.plan_files. Not to be changed: it is remembered while its files stay the same.
+
+        Raises MissingError without a plan, DamagedError if it isn't the one that was written.
+        """
+        return plan_files.read_plan(self.root)
+
+    def current_pack(self, pack_id: str) -> str:
+        """The pack that stands in the place of this one, if an amendment replaced it."""
+        return plan_files.successor(self.read_plan(), pack_id)
+
+    def amend(self, *, replaced: str, pack: Mapping[str, Any], reason: str, attempt: int) -> str:
+        """Puts `pack` in the place of a pack without a commit, which launch `attempt` was training.
+
+        Raises FencedError if a newer launch or attempt has taken over. Returns the id of what stands there now.
+        """
+        self.pack(replaced).refuse_to_replace(attempt)
+        return plan_files.amend(self.root, replaced=replaced, pack=pack, reason=reason, tag=process_tag())
 
     def pack_ids(self) -> list[str]:
         """In the order of the plan."""
@@ -214,23 +220,15 @@ class SweepStore:
 
     # What lies beneath
 
-    @cached_property
-    def _plan(self) -> dict[str, Any]:
-        path = self.root / "plan.json"
-        plan = read_json(path)
-        if plan is None:
-            raise MissingError(f"{self.root} is not the folder of a sweep: it has no plan.json")
-        if plan.get("schema_version", 0) > SCHEMA_VERSION:
-            raise StoreError(f"{path} was written by a newer version of grokctl")
-        if plan.get("plan_id") != plan_identity(plan):
-            raise DamagedError(path, "not the plan that was written: its plan_id does not fit")
-        return plan
-
-    @cached_property
+    @property
     def _packs(self) -> dict[str, dict[str, Any]]:
-        packs = {entry["pack_id"]: entry for entry in self._plan["packs"]}
-        assert all(NAME.fullmatch(pack_id) for pack_id in packs), "pack ids are hashes"
-        return packs
+        """By id; made anew when the plan was amended."""
+        plan = self.read_plan()
+        if plan is not self._known[0]:
+            packs = {entry["pack_id"]: entry for entry in plan["packs"]}
+            assert all(NAME.fullmatch(pack_id) for pack_id in packs), "pack ids are hashes"
+            self._known = plan, packs
+        return self._known[1]
 
     @property
     def _lock_path(self) -> Path:

@@ -58,7 +58,7 @@ def _findings(store: SweepStore) -> Iterator[Finding]:
 
 def _wrong_header(store: SweepStore, pack: PackStore, header: Header) -> Iterator[Finding]:
     path = pack.files.header_path(header)
-    if header.plan_id != store.read_plan()["plan_id"]:
+    if header.plan_id not in store.read_plan()["plan_ids"]:
         yield Finding(path, f"belongs to another plan ({header.plan_id})")
     if header.pack_id != pack.pack_id:
         yield Finding(path, f"belongs to another pack ({header.pack_id})")

@@ -23,7 +23,7 @@ from orchestrator.plan import (
     summarize,
 )
 from orchestrator.spec import load_text
-from results.store import plan_identity
+from results.plan_files import plan_identity
 from trainers.schedule import evaluation_steps
 
 MIXED = SPEC + "batch_size: 8\n"

@@ -10,7 +10,8 @@ from store_helpers import UnsyncedOs, create_sweep, launch, train
 from results import durable, tables
 from results.errors import DamagedError, MissingError, StoreError
 from results.headers import encode_header, read_header
-from results.store import SweepStore, plan_identity
+from results.plan_files import plan_identity
+from results.store import SweepStore
 from results.verify import verify
 
 

@@ -168,20 +168,21 @@ def test_other_code_in_a_worker_is_refused(tmp_path: Path, monkeypatch: pytest.M
     for name in sources.PACKAGES:
         (tmp_path / name).mkdir()
         (tmp_path / name / "module.py").write_text("x = 1")
-    monkeypatch.setattr(sources, "package_folders", lambda: [tmp_path / name for name in sources.PACKAGES])
+    monkeypatch.setattr(
+        "orchestrator.tune.sources_digest", lambda: sources.digest_of([tmp_path / n for n in sources.PACKAGES])
+    )
     with pytest.raises(UserError, match="other code than the driver") as caught:
         require_same_sources(digest)
     assert caught.value.exit_code == 78
 
 
-def test_the_digest_changes_with_every_byte_and_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sources, "package_folders", lambda: [tmp_path])
+def test_the_digest_changes_with_every_byte_and_name(tmp_path: Path):
     digests = []
     for name, text in (("a.py", "x = 1"), ("a.py", "x = 2"), ("b.py", "x = 2"), ("b.txt", "not code")):
         for path in tmp_path.glob("*.py"):
             path.unlink()
         (tmp_path / name).write_text(text)
-        digests.append(sources.sources_digest())
+        digests.append(sources.digest_of([tmp_path]))
     assert len(set(digests)) == 4
 
 

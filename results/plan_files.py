@@ -1,0 +1,119 @@
+"""The plan of a sweep on disk: plan.json, and the amendments that change it later, plan.0001.json, plan.0002.json, ...
+
+Each of these files is written once. An amendment puts one pack in the place of another that has committed nothing; it
+names the plan that it amends, so they form a chain, and `read_plan` gives what stands at its end. Every file holds its
+`plan_id`, a hash of its content; that of the last one is the id of the whole.
+"""
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from results import durable
+from results.errors import DamagedError, MissingError, StoreError
+from results.pack_files import read_json
+from results.versions import SCHEMA_VERSION
+
+AMENDMENT = re.compile(r"plan\.(\d{4,})\.json")
+
+
+def plan_identity(plan: Mapping[str, Any]) -> str:
+    """The plan_id: sha256 of the plan in canonical JSON, without `plan_id` and `created`; 16 hex digits."""
+    body = json.loads(json.dumps(dict(plan), allow_nan=False))
+    hashed = {key: value for key, value in body.items() if key not in ("plan_id", "created")}
+    text = json.dumps(hashed, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_plan(root: Path) -> dict[str, Any]:
+    """The plan as amended, with two more entries: `plan_ids`, the chain, and `amendments`, what each changed.
+
+    Remembered as long as the files stay the same: it is not to be changed. Raises MissingError without a plan,
+    DamagedError if a file isn't what was written or the chain is broken.
+    """
+    names = ["plan.json", *(path.name for path in amendments(root))]
+    try:
+        stats = [(root / name).stat() for name in names]
+    except FileNotFoundError:
+        raise MissingError(f"{root} is not the folder of a sweep: it has no plan.json") from None
+    return _read(root, tuple((n, s.st_ino, s.st_mtime_ns, s.st_size) for n, s in zip(names, stats, strict=True)))
+
+
+def amendments(root: Path) -> list[Path]:
+    """In their order."""
+    found = ((int(match[1]), path) for path in root.glob("plan.*.json") if (match := AMENDMENT.fullmatch(path.name)))
+    return [path for _, path in sorted(found)]
+
+
+def amend(root: Path, *, replaced: str, pack: Mapping[str, Any], reason: str, tag: str) -> str:
+    """Puts `pack` in the place of the pack `replaced`, unless somebody has done so; the id of what stands there now.
+
+    The caller knows that `replaced` has committed nothing.
+    """
+    while True:
+        plan = read_plan(root)
+        by = successor(plan, replaced)
+        if by != replaced:
+            return by
+        body = {
+            "schema_version": SCHEMA_VERSION,
+            "amends": plan["plan_id"],
+            "reason": reason,
+            "replaced": replaced,
+            "pack": dict(pack),
+        }
+        data = json.dumps({**body, "plan_id": plan_identity(body)}, allow_nan=False).encode()
+        try:
+            durable.create_file(root / f"plan.{len(plan['amendments']) + 1:04d}.json", data, tag=tag)
+        except FileExistsError:
+            continue  # another pack's amendment was first
+        return str(pack["pack_id"])
+
+
+def successor(plan: Mapping[str, Any], pack_id: str) -> str:
+    """The pack that stands in the place of this one now."""
+    for entry in plan["amendments"]:
+        if entry["replaced"] == pack_id:
+            pack_id = entry["pack_id"]
+    return pack_id
+
+
+@functools.lru_cache(maxsize=4)
+def _read(root: Path, files: tuple[tuple[Any, ...], ...]) -> dict[str, Any]:
+    """A worker trains many packs of one sweep, and the plan of a large one takes seconds to read."""
+    plan = _checked(root / "plan.json")
+    plan = {**plan, "plan_ids": [plan["plan_id"]], "amendments": []}
+    for number, (name, *_) in enumerate(files[1:], start=1):
+        path = root / name
+        amendment = _checked(path)
+        if amendment.get("amends") != plan["plan_id"] or name != f"plan.{number:04d}.json":
+            raise DamagedError(path, "does not amend the plan before it")
+        plan = _amended(plan, amendment)
+    return plan
+
+
+def _checked(path: Path) -> dict[str, Any]:
+    plan = read_json(path)
+    if plan is None:
+        raise MissingError(f"there is no {path}")
+    if plan.get("schema_version", 0) > SCHEMA_VERSION:
+        raise StoreError(f"{path} was written by a newer version of grokctl")
+    if plan.get("plan_id") != plan_identity(plan):
+        raise DamagedError(path, "not the plan that was written: its plan_id does not fit")
+    return plan
+
+
+def _amended(plan: dict[str, Any], amendment: dict[str, Any]) -> dict[str, Any]:
+    replaced, pack = amendment["replaced"], amendment["pack"]
+    entry = {name: amendment[name] for name in ("plan_id", "reason", "replaced")} | {"pack_id": pack["pack_id"]}
+    return {
+        **plan,
+        "plan_id": amendment["plan_id"],
+        "plan_ids": [*plan["plan_ids"], amendment["plan_id"]],
+        "amendments": [*plan["amendments"], entry],
+        "packs": [pack if old["pack_id"] == replaced else old for old in plan["packs"]],
+    }
