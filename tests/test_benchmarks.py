@@ -66,7 +66,7 @@ def test_document_names_the_machine_and_holds_every_row() -> None:
 
 def test_a_group_that_fails_is_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def rows(setting: Setting) -> None:
-        raise RuntimeError("out of\nbeads")
+        raise RuntimeError("counting\nout of beads")
 
     from benchmarks import peak
 
