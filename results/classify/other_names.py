@@ -10,19 +10,27 @@ parameter norm, and ungrokking is memorization below the critical size (pass 2 s
 
 import numpy as np
 
+from results.classify.batch import FloatArray
 from results.classify.evidence import Evidence
 from results.classify.facts import Facts
 from results.classify.settings import ClassifierSettings
 
 
 def liu_phase(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -> np.ndarray:
-    train, val = np.isfinite(evidence.t_train_first), np.isfinite(evidence.t_val_first)
+    train, val = evidence.t_train_first, evidence.t_val_first
     horizon = np.minimum(settings.liu_horizon_steps, facts.budget)
     unread = np.isnan(evidence.final_val_accuracy)
-    may_change = ~(train & val) & ~(facts.last_step >= settings.full_budget * horizon)
-    late = evidence.t_val_first - evidence.t_train_first >= settings.delta_steps
-    cases = [unread | may_change, train & val & late, train & val, train, val]
-    return np.select(cases, ["undecided", "grokking", "comprehension", "memorization", "undefined"], "confusion")
+    crossed_both = np.isfinite(train) & np.isfinite(val)
+    may_change = ~crossed_both & ~(facts.last_step >= settings.full_budget * horizon)
+    return np.where(unread | may_change, "undecided", liu_rule(train, val, settings.delta_steps))
+
+
+def liu_rule(t_train: FloatArray, t_val: FloatArray, delta_steps: float) -> np.ndarray:
+    """By crossing times, NaN for never."""
+    train, val = np.isfinite(t_train), np.isfinite(t_val)
+    late = t_val - t_train >= delta_steps
+    cases = [train & val & late, train & val, train, val]
+    return np.select(cases, ["grokking", "comprehension", "memorization", "undefined"], "confusion")
 
 
 def huang_dynamic(phase: np.ndarray, evidence: Evidence) -> np.ndarray:

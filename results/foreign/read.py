@@ -1,0 +1,144 @@
+"""From files to labels: `read_foreign`, then `Foreign.label`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from results.classify.settings import ClassifierSettings
+from results.classify.table import SortedRuns, label_sorted, sort_runs
+from results.foreign.crossings import crossing_columns, label_crossings
+from results.foreign.errors import ForeignError
+from results.foreign.files import find_files, read_file
+from results.foreign.shapes import METRICS, Source, Understanding, quoted, refuse_strangers, to_long
+from results.foreign.units import ACCURACIES, LOSS_AGREEMENT, as_shares, scores_for_losses, side_by_side
+
+__all__ = ["Foreign", "ForeignError", "read_foreign"]
+
+FROM_LOSSES = "from_losses"
+ABOUT = 0.96
+"""Runs that end at this share of the longest one, or later, had the same budget; above the knob full_budget."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreign:
+    """Tables as they were understood, ready to be labelled under any thresholds."""
+
+    understood: Understanding
+    traces: pd.DataFrame | None
+    """run_id, step, metrics and hyperparameters; None for a table of crossing times."""
+    crossings: pd.DataFrame | None
+    given: Mapping[str, str]
+    budget: float | None
+    from_losses: bool
+
+    def label(self, settings: ClassifierSettings) -> pd.DataFrame:
+        """Labels of both passes; of crossing times those of Liu et al. alone."""
+        if self.crossings is not None:
+            fresh = Understanding()
+            labels = label_crossings(self.crossings, self.given, settings, self.budget, fresh)
+            self.understood.remarks[:] = [*dict.fromkeys([*self.understood.remarks, *fresh.remarks])]
+            return labels
+        labels = label_sorted(self.sorted_runs(), settings)
+        if not self.from_losses:
+            return labels
+        warning = labels["warning"].map(lambda words: ",".join(filter(None, [words, FROM_LOSSES])))
+        return labels.assign(confidence=labels["confidence"].clip(upper=LOSS_AGREEMENT), warning=warning)
+
+    def sorted_runs(self) -> SortedRuns:
+        """Raises ForeignError for a table of crossing times."""
+        if self.traces is None:
+            raise ForeignError("a table of crossing times holds no traces")
+        return sort_runs(self.traces)
+
+
+def read_foreign(
+    paths: Sequence[Path],
+    *,
+    given: Mapping[str, str] | None = None,
+    classes: float | None = None,
+    budget: float | None = None,
+    settings: ClassifierSettings | None = None,
+) -> Foreign:
+    """Reads files, or the tables of a folder.
+
+    Args:
+        given: by target (run_id, step, a metric, t_train, t_val, a hyperparameter) the column that holds it.
+        classes: number of classes, where no column says it: chance is 1 over it, a uniform guess has the loss ln of it.
+        budget: steps that every run was meant to train, where no column says it.
+
+    Raises ForeignError, which says what was found, what is needed and what would do; FileNotFoundError.
+    """
+    settings, given = settings or ClassifierSettings(), given or {}
+    files = find_files(paths)
+    root = next((path for path in paths if path.is_dir()), None)
+    sources = [Source(path=path, root=root, frame=read_file(path)) for path in files]
+    columns = list(dict.fromkeys(name for source in sources for name in source.frame.columns))
+    understood = Understanding()
+    if all(crossing_columns(source.frame, given) for source in sources):
+        refuse_strangers(given, columns, "columns")
+        table = pd.concat([source.frame for source in sources], ignore_index=True)
+        columns_of = crossing_columns(table, given) or {}
+        understood.shape, understood.columns = "crossing times", dict(columns_of)
+        return Foreign(
+            understood=understood, traces=None, crossings=table, given=given, budget=budget, from_losses=False
+        )
+    long = to_long(sources, given, understood)
+    _refuse_without_metrics(long, columns, understood)
+    long = side_by_side(as_shares(long, understood), understood)
+    classes = classes or _classes_of(long, settings)
+    scored = scores_for_losses(long, classes, understood)
+    traces = _with_facts(scored, classes, budget)
+    return Foreign(
+        understood=understood,
+        traces=traces,
+        crossings=None,
+        given=given,
+        budget=budget,
+        from_losses=scored is not long,
+    )
+
+
+def _refuse_without_metrics(long: pd.DataFrame, columns: Sequence[str], understood: Understanding) -> None:
+    """Both accuracies or both losses are needed."""
+    if any({f"train_{kind}", f"val_{kind}"} <= set(long.columns) for kind in ("accuracy", "loss")):
+        return
+    found = {target: name for target, name in understood.columns.items() if target in METRICS}
+    known = ", ".join(f"{target} ({name})" for target, name in found.items()) or "none of them"
+    missing = [target for target in ACCURACIES if target not in found]
+    spare = [name for name in columns if name not in understood.columns.values()]
+    would = ",".join(f"{target}={quoted(spare[i]) if i < len(spare) else 'COLUMN'}" for i, target in enumerate(missing))
+    raise ForeignError(
+        f"training and validation accuracy are needed, or both losses; found {known} (columns: {', '.join(columns)})",
+        hint=f"Say which columns they are, for example: --map {would}",
+    )
+
+
+def _classes_of(long: pd.DataFrame, settings: ClassifierSettings) -> float | None:
+    """From the knob, or a column that has one value."""
+    if settings.chance:
+        return 1 / settings.chance
+    for name, turn in (("classes", 1), ("modulus", 1), ("chance_accuracy", -1)):
+        if name in long and (known := pd.to_numeric(long[name], errors="coerce").dropna().unique()).size == 1:
+            return float(known[0] ** turn) if known[0] > 0 else None
+    return None
+
+
+def _with_facts(long: pd.DataFrame, classes: float | None, budget: float | None) -> pd.DataFrame:
+    """Chance and budget as columns, and a run's constant columns filled where a row lacks them."""
+    long = long.sort_values(["run_id", "step"], kind="stable", ignore_index=True)
+    others = [name for name in long.columns if name not in ("run_id", "step", *METRICS)]
+    for name in others:
+        long[name] = long.groupby("run_id", sort=False)[name].transform(lambda column: column.ffill().bfill())
+    if classes and "chance_accuracy" not in long:
+        long["chance_accuracy"] = 1 / classes
+    if "steps" not in long and (steps := budget or _common_end(long)):
+        long["steps"] = steps
+    return long
+
+
+def _common_end(long: pd.DataFrame) -> float | None:
+    """The last step, if all runs end about there: then it was their budget."""
+    ends = long.groupby("run_id")["step"].max()
+    return float(ends.max()) if len(ends) and ends.min() >= ABOUT * ends.max() else None

@@ -1,0 +1,355 @@
+"""Traces of other tools: every export of the same four runs gets the same labels, and what can't be read says why."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Grokctl
+from label_traces import eval_steps, learns, sweep
+from test_labels_neighbours import grid, sharp
+
+from results.classify import ClassifierSettings, label_runs
+from results.foreign import ForeignError, read_foreign
+from results.foreign.names import crossing_split, meaning_of
+from results.foreign.units import LOSS_AGREEMENT
+
+DATA = Path(__file__).resolve().parent / "data" / "foreign"
+RUNS = {
+    "width16_n520_seed2": "comprehension",
+    "width32_n460_seed1": "grokking",
+    "width3_n340_seed7": "confusion",
+    "width8_n340_seed7": "memorization",
+}
+STEPS = eval_steps()
+
+
+def phases(*paths, **options) -> dict[str, str]:
+    labels = read_foreign([Path(path) for path in paths], **options).label(ClassifierSettings())
+    return dict(zip(labels["run_id"], labels["phase"], strict=True))
+
+
+def write(path: Path, **columns) -> Path:
+    pd.DataFrame(columns).to_csv(path, index=False)
+    return path
+
+
+def curves(*, n_runs=1, scale=1.0):
+    """Steps, training and validation accuracy of grokking runs, one after the other."""
+    train, val = learns(300)(STEPS), learns(10_000)(STEPS)
+    return np.tile(STEPS, n_runs), np.tile(train * scale, n_runs), np.tile(val * scale, n_runs)
+
+
+# Formats
+
+
+@pytest.mark.parametrize(
+    ("source", "shape"),
+    [
+        ("long_percent.csv", "long"),
+        ("wandb_charts", "W&B export of charts"),
+        ("losses.csv", "long"),
+        ("tidy_semicolons.csv", "tidy"),
+    ],
+)
+def test_every_export_of_the_same_runs_gets_the_same_labels(source, shape):
+    foreign = read_foreign([DATA / source], classes=31)
+    assert foreign.understood.shape == shape
+    assert phases(DATA / source, classes=31) == RUNS
+
+
+def test_a_wide_table_has_a_column_a_run_and_metric():
+    foreign = read_foreign([DATA / "wide.parquet"], classes=31)
+    labels = foreign.label(ClassifierSettings())
+    assert foreign.understood.shape == "wide"
+    assert labels["phase"].tolist() == ["comprehension", "grokking", "memorization", "confusion"]
+
+
+def test_tensorboard_names_run_and_set_in_the_file():
+    assert phases(DATA / "tensorboard", classes=31) == {
+        run: phase for run, phase in RUNS.items() if phase in ("grokking", "memorization")
+    }
+    files = sorted((DATA / "tensorboard").glob("*width32*"))
+    assert phases(*files, classes=31) == {"width32_n460_seed1": "grokking"}
+
+
+def test_tensorboard_runs_in_folders_of_their_own(tmp_path):
+    for run in ("fast", "slow"):
+        (tmp_path / run).mkdir()
+        for tag, values in zip(("acc_train", "acc_test"), curves()[1:], strict=True):
+            write(tmp_path / run / f"{tag}.csv", **{"Wall time": STEPS / 9, "Step": STEPS, "Value": values})
+    assert phases(tmp_path, classes=113) == {"fast": "grokking", "slow": "grokking"}
+
+
+def test_a_history_has_training_and_validation_in_different_rows():
+    foreign = read_foreign([DATA / "wandb_history.csv"], classes=31)
+    assert foreign.label(ClassifierSettings())["phase"].tolist() == ["grokking"]
+    assert any("logged at different steps" in remark for remark in foreign.understood.remarks)
+
+
+def test_labels_are_those_of_the_same_rows_in_our_own_form():
+    own = pd.read_csv(DATA / "long_percent.csv").rename(columns={"experiment": "run_id", "iteration": "step"})
+    own["train_accuracy"], own["val_accuracy"] = own.pop("Train Acc (%)") / 100, own.pop("Test Acc (%)") / 100
+    own = own.rename(columns={"n_train": "train_size", "p": "modulus"})
+    ours, theirs = label_runs(own), read_foreign([DATA / "long_percent.csv"]).label(ClassifierSettings())
+    names = ["run_id", "phase", "t_train", "t_val", "t_onset", "confidence", "train_size", "seed"]
+    pd.testing.assert_frame_equal(ours[names], theirs[names], check_dtype=False)
+
+
+def test_both_passes_where_train_sizes_are_known(tmp_path):
+    traces, runs = sweep(grid(sharp), n_rows=60)
+    table = traces.merge(runs.drop(columns=["outcome"]))
+    table = table.rename(columns={"train_size": "n_train", "train_accuracy": "acc", "val_accuracy": "val_acc"})
+    path = write(tmp_path / "sweep.csv", **{name: table[name] for name in table if name != "steps"})
+    labels = read_foreign([path]).label(ClassifierSettings())
+    low = labels[labels["train_size"] == 2000]
+    assert (set(low["phase"]), set(low["pass"])) == ({"ungrokking"}, {2})
+
+
+def test_keras_calls_training_accuracy_just_accuracy(tmp_path):
+    step, train, val = curves()
+    path = write(tmp_path / "keras.csv", epoch=step, accuracy=train, loss=1 - train, val_accuracy=val, val_loss=1 - val)
+    foreign = read_foreign([path], classes=113)
+    assert foreign.label(ClassifierSettings())["phase"].tolist() == ["grokking"]
+    assert foreign.understood.columns["train_accuracy"] == "accuracy"
+    assert any("steps are epochs" in remark for remark in foreign.understood.remarks)
+
+
+def test_runs_are_told_apart_by_their_hyperparameters(tmp_path):
+    step, train, val = curves(n_runs=2)
+    seed = np.repeat([3, 5], len(STEPS))
+    path = write(tmp_path / "x.csv", step=step, train_acc=train, val_acc=val, seed=seed, grad_norm=val * 7)
+    assert phases(path, classes=113) == {"seed=3": "grokking", "seed=5": "grokking"}
+
+
+def test_runs_may_lie_in_files_of_their_own(tmp_path):
+    step, train, val = curves()
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.csv", step=step, train_acc=train, val_acc=val)
+    assert phases(tmp_path, classes=113) == {"a": "grokking", "b": "grokking"}
+
+
+def test_validation_is_preferred_to_test(tmp_path):
+    step, train, val = curves()
+    path = write(tmp_path / "x.csv", step=step, train_acc=train, val_acc=val, test_acc=0 * val)
+    foreign = read_foreign([path], classes=113)
+    assert foreign.understood.columns["val_accuracy"] == "val_acc"
+    assert "left aside for val_accuracy: test_acc" in foreign.understood.remarks
+
+
+def test_missing_rows_and_irregular_steps(tmp_path):
+    draw = np.random.default_rng(0)
+    step, train, val = curves()
+    keep = draw.uniform(size=len(step)) < 0.6
+    val = np.where(draw.uniform(size=len(step)) < 0.2, np.nan, val)
+    frame = pd.DataFrame({"step": step, "train_acc": train, "val_acc": val})[keep].sample(frac=1, random_state=0)
+    path = tmp_path / "x.csv"
+    frame.to_csv(path, index=False, na_rep="NaN")
+    assert phases(path, classes=113) == {"run": "grokking"}
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "kind"),
+    [
+        ("train/acc", "train", "accuracy"), ("trainAcc", "train", "accuracy"), ("acc_val", "val", "accuracy"),
+        ("Held-out accuracy", "val", "accuracy"), ("eval/loss", "val", "loss"), ("test cross-entropy", "val", "loss"),
+        ("loss", "", "loss"), ("weight norm", "", "norm"), ("param_norm", "", "norm"),
+    ],
+)  # fmt: skip
+def test_names_of_metrics(name, split, kind):
+    assert (meaning_of(name).split, meaning_of(name).kind) == (split, kind)
+
+
+@pytest.mark.parametrize("name", ["grad_norm", "lr", "step", "epoch", "train_size", "_runtime", "accelerator"])
+def test_other_names_are_no_metrics(name):
+    assert meaning_of(name) is None
+
+
+# Units
+
+
+def test_percentages_are_recognized_together(tmp_path):
+    step, train, _ = curves(scale=100)
+    path = write(tmp_path / "x.csv", step=step, train_acc=train, val_acc=np.full(len(step), 0.9))
+    foreign = read_foreign([path], classes=113)
+    assert any("accuracies are percentages" in remark for remark in foreign.understood.remarks)
+    label = foreign.label(ClassifierSettings()).iloc[0]
+    assert (label["phase"], label["final_val_accuracy"]) == ("memorization", pytest.approx(0.009))
+
+
+def test_losses_alone_are_read_against_a_guess_and_are_less_sure():
+    labels = read_foreign([DATA / "losses.csv"], classes=31).label(ClassifierSettings())
+    assert labels["warning"].str.contains("from_losses").all()
+    assert labels["confidence"].max() <= LOSS_AGREEMENT
+    assert "from_losses" not in read_foreign([DATA / "long_percent.csv"]).label(ClassifierSettings())["warning"].max()
+
+
+def test_losses_that_no_cross_entropy_begins_with_are_doubted(tmp_path):
+    step, train, val = curves()
+    path = write(tmp_path / "x.csv", step=step, train_loss=0.2 * (1 - train), val_loss=0.2 * (1 - val))
+    assert any("cross entropy in nats?" in remark for remark in read_foreign([path], classes=113).understood.remarks)
+
+
+def test_a_loss_that_became_no_number_is_divergence(tmp_path):
+    step, train, val = curves()
+    loss = np.where(step > 20_000, np.nan, 1 - train)
+    path = tmp_path / "x.csv"
+    pd.DataFrame({"step": step, "train_acc": train, "val_acc": val, "train_loss": loss}).to_csv(path, na_rep="NaN")
+    assert phases(path, classes=113) == {"run": "diverged"}
+
+
+def test_the_budget_may_be_given(tmp_path):
+    step, train, _ = curves()
+    path = write(tmp_path / "x.csv", step=step, train_acc=train, val_acc=0.01 + 0 * train)
+    assert phases(path, classes=113) == {"run": "memorization"}
+    assert phases(path, classes=113, budget=200_000) == {"run": "undecided"}
+
+
+# Crossing times
+
+
+def test_crossing_times_are_labelled_by_lius_rule():
+    foreign = read_foreign([DATA / "crossings_liu.csv"])
+    labels = foreign.label(ClassifierSettings())
+    assert labels["liu_phase"].tolist() == [
+        "confusion", "confusion", "memorization", "memorization", "grokking", "grokking", "grokking", "comprehension",
+        "comprehension", "comprehension", "undefined",
+    ]  # fmt: skip
+    assert labels["t_val"].isna().sum() == 4
+    assert labels["learning_rate" if "learning_rate" in labels else "decoder_lr"].iloc[0] == 1e-5
+    assert labels["weight_decay"].iloc[1] == 5
+    assert any("7 crossings at or above budget - 1" in remark for remark in foreign.understood.remarks)
+
+
+def test_crossing_times_with_a_budget_and_other_thresholds(tmp_path):
+    path = write(tmp_path / "x.csv", t_train=[10, 20, 30, -1], t_val=[1200, 999, np.nan, 5], name=list("abcd"))
+    foreign = read_foreign([path], budget=1000)
+    assert foreign.label(ClassifierSettings())["liu_phase"].tolist() == ["memorization"] * 3 + ["undefined"]
+    foreign = read_foreign([path], budget=2000)
+    strict = foreign.label(ClassifierSettings(delta_steps=1191))
+    assert strict["liu_phase"].tolist() == ["comprehension", "comprehension", "memorization", "undefined"]
+    assert strict["run_id"].tolist() == list("abcd")
+    assert strict["why"][0].endswith("a delay of 1,190, fewer than 1,191.")
+
+
+def test_a_largest_value_that_may_mean_never_is_pointed_at(tmp_path):
+    path = write(tmp_path / "x.csv", steps_train=[10, 20, 9999, 9999], steps_test=[30, 9999, 9999, 9999])
+    foreign = read_foreign([path])
+    foreign.label(ClassifierSettings())
+    assert any("--budget 10000" in remark for remark in foreign.understood.remarks)
+
+
+@pytest.mark.parametrize("name", ["t_train", "train_steps", "steps_to_90_train", "step(train)", "iter train acc"])
+def test_names_of_crossing_times(name):
+    assert crossing_split(name) == "train"
+
+
+# What can't be understood
+
+
+@pytest.mark.parametrize(
+    ("columns", "found", "hint"),
+    [
+        ({"step": [1, 2], "alpha": [0, 1], "beta": [0, 1]}, "found none of them", "train_accuracy=alpha,val_accuracy="),
+        ({"step": [1, 2], "train_acc": [0, 1]}, "train_accuracy (train_acc)", "val_accuracy=COLUMN"),
+        ({"step": [1, 2], "acc": [0, 1]}, "columns: step, acc", "--map train_accuracy=acc,val_accuracy=COLUMN"),
+        ({"t": [1, 2], "train_acc": [0, 1], "val_acc": [0, 1]}, "training step", "--map step=COLUMN"),
+        ({"step": [1, 1], "train_acc": [0, 1], "val_acc": [0, 1]}, "steps repeat", "--map run_id=COLUMN"),
+        ({"step": [1, 2], "train_acc_a": [0, 1], "train_acc_b": [0, 1], "val_acc": [0, 1]}, "could be any", "--map"),
+        ({"step": [1, 2], "train_acc": [0, 1], "val_acc": [0, 250]}, "holds 250", "percentages"),
+        ({"step": [1, 2], "train_acc": [0, 1], "val_acc": [0, -3]}, "holds -3", "percentages"),
+        ({"step": [1, 2], "train_acc": [0, 1], "val_acc": [0, "high"]}, "'high' in row 3", ""),
+        ({"step": [1, 2], "train_loss": [1, 1], "val_loss": [1, 1]}, "no accuracies", "--classes K"),
+    ],
+)
+def test_what_cannot_be_understood_says_what_was_found_and_what_would_do(tmp_path, columns, found, hint):
+    with pytest.raises(ForeignError) as error:
+        read_foreign([write(tmp_path / "x.csv", **columns)])
+    assert found in str(error.value)
+    assert hint in error.value.hint
+
+
+def test_the_map_that_is_proposed_does(tmp_path):
+    step, train, val = curves()
+    path = write(tmp_path / "x.csv", step=step, alpha=train, beta=val)
+    with pytest.raises(ForeignError) as error:
+        read_foreign([path])
+    proposed = dict(part.split("=") for part in error.value.hint.rsplit(" ", 1)[1].split(","))
+    assert phases(path, given=proposed, classes=113) == {"run": "grokking"}
+
+
+def test_a_map_to_what_is_not_there_is_refused(tmp_path):
+    step, train, val = curves()
+    path = write(tmp_path / "x.csv", step=step, train_acc=train, val_acc=val)
+    with pytest.raises(ForeignError, match="there is none such") as error:
+        read_foreign([path], given={"val_accuracy": "vall_acc"})
+    assert "val_acc" in error.value.hint
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "step,train_acc\n", '"a\nb'])
+def test_files_without_a_table_are_refused(tmp_path, content):
+    path = tmp_path / "x.csv"
+    path.write_text(content)
+    with pytest.raises(ForeignError, match=r"x\.csv"):
+        read_foreign([path])
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    for what in (tmp_path / "x.json", tmp_path):
+        with pytest.raises(ForeignError, match="table"):
+            read_foreign([what])
+    (tmp_path / "x.parquet").write_text("no parquet")
+    with pytest.raises(ForeignError, match=r"x\.parquet"):
+        read_foreign([tmp_path / "x.parquet"])
+
+
+# The command
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_label_traces_into_a_file(grokctl: Grokctl, tmp_path: Path, suffix: str) -> None:
+    target = tmp_path / f"labels.{suffix}"
+    result = grokctl("label", DATA / "wandb_charts", "--classes", "31", "-o", target)
+    assert result.exit_code == 0, result.stderr
+    assert "4 runs:" in result.stdout
+    assert "not compared with neighbours" in result.stdout
+    labels = pd.read_parquet(target) if suffix == "parquet" else pd.read_csv(target)
+    assert dict(zip(labels["run_id"], labels["phase"], strict=True)) == RUNS
+    assert {"confidence", "why", "classifier_version", "thresholds"} <= set(labels.columns)
+
+
+def test_label_traces_with_a_map_and_other_thresholds(grokctl: Grokctl, tmp_path: Path) -> None:
+    step, train, val = curves()
+    path = write(tmp_path / "x.csv", when=step, a=train, b=val)
+    given = "step=when,train_accuracy=a,val_accuracy=b"
+    assert "1 runs: grokking 1" in grokctl("label", path, "--map", given, "--classes", "113").stdout
+    slow = ("--set", "classifier.delta_steps=40000")
+    result = grokctl("label", path, "--map", given, "--classes", "113", *slow, "--compare")
+    assert "grokking -> comprehension" in result.stdout
+    result = grokctl("label", path, "--map", given, "--classes", "113", "--sensitivity")
+    assert "Share of 1 labels" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["nowhere.csv"], 66, "nowhere.csv"),
+        ([DATA / "losses.csv"], 65, "--classes K"),
+        ([DATA / "losses.csv", "--map", "step"], 2, "NAME=COLUMN"),
+        ([DATA / "losses.csv", "--classes", "1"], 2, "--classes"),
+        ([DATA / "losses.csv", "--budget", "-1"], 2, "--budget"),
+        ([DATA / "losses.csv", "--set", "theta=0.5"], 2, "classifier.NAME=VALUE"),
+        ([DATA / "crossings_liu.csv", "--compare"], 2, "crossing times"),
+        ([DATA / "crossings_liu.csv", "--sensitivity"], 2, "crossing times"),
+    ],
+)
+def test_label_refuses_in_one_line(grokctl: Grokctl, arguments, code, words) -> None:
+    result = grokctl("label", *arguments)
+    assert (result.exit_code, words in result.stderr) == (code, True), result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_sweep_takes_no_map(grokctl: Grokctl, finished_sweep: Path) -> None:
+    result = grokctl("label", finished_sweep, "--map", "step=epoch")
+    assert (result.exit_code, "TRACES" in result.stderr) == (2, True)
