@@ -22,7 +22,7 @@ from trainers.trace import Engine, PackSettings
 
 Device = Literal["cpu", "cuda"]
 
-ENGINE_VERSION = 1
+ENGINE_VERSION = 2
 """Raised when trainers changes the bits of a trace under equal settings; it enters every pack_id."""
 
 PADDING_LIMIT = 1.25

@@ -12,7 +12,18 @@ def loss_per_example(outputs_BK: Tensor, labels_B: Tensor, targets_CK: Tensor, c
     outputs_BK = outputs_BK.to(getattr(torch, config.loss_dtype))
     if config.loss == "mse":
         return (outputs_BK - F.embedding(labels_B, targets_CK)).square().mean(-1)
-    return -outputs_BK.log_softmax(-1).gather(-1, labels_B[:, None])[:, 0]
+    return _cross_entropy(outputs_BK.mT, labels_B)
+
+
+def _cross_entropy(logits_KB: Tensor, labels_B: Tensor) -> Tensor:
+    """log_softmax and nll_loss as sums over the classes, which fuse; the gradient of a gather would scatter.
+
+    The largest logit is taken off first, from both terms: only so is a tiny loss exact, as in log_softmax.
+    """
+    shifted_KB = logits_KB - logits_KB.amax(0).detach()
+    is_label_KB = torch.arange(len(logits_KB), device=logits_KB.device)[:, None] == labels_B
+    label_B = torch.where(is_label_KB, shifted_KB, 0.0).sum(0)
+    return shifted_KB.exp().sum(0).log() - label_B
 
 
 def predictions(outputs_BK: Tensor, targets_CK: Tensor, config: RunConfig) -> Tensor:
