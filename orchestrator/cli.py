@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.errors import EXIT_BAD_DATA, EXIT_CONFLICT, EXIT_ENVIRONMENT, EXIT_USAGE, UserError
-from orchestrator.exits import exits, say
+from orchestrator.exits import complain, exits, say
 
 app = typer.Typer(
     help="Train a sweep of small networks from one YAML file, label what each run learnt, and draw the phase diagram.",
@@ -97,14 +97,17 @@ def check(spec: Spec, settings: Settings = None) -> None:
 @verb
 def plan(spec: Spec, settings: Settings = None, as_json: Json = False) -> None:
     """Show the runs, the packs, the time and the files of a sweep. Writes nothing."""
-    from orchestrator.costs import FormulaCost
+    from orchestrator.calibration import read_calibration, stored_cost
     from orchestrator.machine import find_slots
     from orchestrator.plan import make_plan, plan_json, plan_text
     from orchestrator.spec import load_spec
 
     loaded = load_spec(spec, pairs(settings))
     slots = find_slots(loaded.spec.resources)
-    made = make_plan(loaded, slots, FormulaCost(device=slots.device))
+    made = make_plan(loaded, slots, stored_cost(slots))
+    note = read_calibration(slots)[1]
+    if note:
+        complain(f"note: {note}")
     say(json.dumps(plan_json(made), indent=1) if as_json else plan_text(made))
 
 
@@ -427,11 +430,15 @@ def schema() -> None:
 
 
 @verb
-def doctor() -> None:
-    """Tell what this machine can do, and what to do about what it can't."""
+def doctor(
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Measure anew how fast this machine trains, compiled too.")
+    ] = False,
+) -> None:
+    """Tell what this machine can do, and what to do about what it can't. Measures its speed if nobody has."""
     from orchestrator.doctor import examine, is_fit, report
 
-    findings = examine(Path())
+    findings = examine(Path(), calibrate=calibrate)
     say(report(findings))
     if not is_fit(findings):
         raise typer.Exit(EXIT_ENVIRONMENT)

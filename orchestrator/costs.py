@@ -1,25 +1,29 @@
 """What training costs on this machine, in the form in which the planner asks."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from orchestrator.packing import Device
 from trainers import cost
 from trainers.config import RunConfig
+from trainers.cost import Speed
 from trainers.trace import Engine
 
 
 @dataclass(frozen=True, kw_only=True)
 class FormulaCost:
-    """By the formulas of trainers.cost, measured on another machine: ratios hold better than seconds."""
+    """By the formula of trainers.cost, with the speeds of this machine or, if it was not measured, of another one."""
 
     device: Device
+    measured: Mapping[Engine, Speed] = field(default_factory=dict)
+    """From this machine's calibration."""
 
     @property
     def calibrated(self) -> bool:
-        return False
+        return bool(self.measured)
 
     def preferred_lanes(self, config: RunConfig) -> int:
         return cost.preferred_lanes(config, self.device)
 
     def seconds_per_run_step(self, config: RunConfig, lanes: int, engine: Engine) -> float:
-        return cost.seconds_per_run_step(config, lanes, engine, self.device)
+        return cost.seconds_per_run_step(config, lanes, self.measured.get(engine) or cost.SPEEDS[self.device][engine])

@@ -14,12 +14,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.machine import cpu_count, find_compiler
+from orchestrator.calibration import calibrate, read_calibration
+from orchestrator.machine import cpu_count, find_compiler, find_slots
+from orchestrator.spec_model import Resources
 from orchestrator.version import describe
+from trainers.config import RunConfig
+from trainers.cost import seconds_per_run_step
+from trainers.trace import Engine
 
 PROBE_TIMEOUT_S = 120
 LEAST_FREE_GB = 2.0
 LEAST_MEMORY_GB = 2.0
+SHOWN = RunConfig(modulus=31, width=32, train_size=400, steps=8000)
+LANES = 8
+"""A pack of `double_descent_small`, whose speed is shown."""
 LIBRARIES = ("numpy", "pandas", "pyarrow", "pydantic", "duckdb", "matplotlib", "scipy", "safetensors")
 
 
@@ -35,9 +43,10 @@ class Finding:
     """What to do about it."""
 
 
-def examine(folder: Path) -> list[Finding]:
-    """Look at this machine; `folder` is where sweeps would be written."""
-    return [_python(), *_libraries(), *_torch(), _ray(), _cores(), _memory(), _compiler(), _disk(folder)]
+def examine(folder: Path, *, calibrate: bool = False) -> list[Finding]:
+    """Look at this machine; `folder` is where sweeps would be written. `calibrate`: measure its speed once more."""
+    found = [_python(), *_libraries(), *_torch(), _ray(), _cores(), _memory(), _compiler(), _disk(folder)]
+    return [*found, _speed(calibrate)] if is_fit(found) else found
 
 
 def report(findings: list[Finding]) -> str:
@@ -122,6 +131,25 @@ def _compiler() -> Finding:
         advice = "Big packs train faster with one (torch.compile needs it): install g++ or clang++."
         return Finding(level="note", subject="C++", finding="no compiler; packs run uncompiled", advice=advice)
     return Finding(level="ok", subject="C++", finding=path)
+
+
+def _speed(calibrate_anew: bool) -> Finding:
+    """Measured here if it never was: in about 20 s, or with the compiled engine in a few minutes."""
+    slots = find_slots(Resources())
+    found, note = read_calibration(slots)
+    if found is None or calibrate_anew:
+        engines: list[Engine] = ["eager", "compiled"] if calibrate_anew and slots.has_compiler else ["eager"]
+        try:
+            found = calibrate(slots, engines)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            advice = "Sweeps run all the same; their estimated times are those of another machine."
+            return Finding(level="note", subject="speed", finding=f"could not be measured: {error}", advice=advice)
+        note = ""
+    steps = {engine: 1 / seconds_per_run_step(SHOWN, LANES, found.speeds[engine]) for engine in found.errors}
+    shown = ", ".join(f"{speed:,.0f} ({engine})" for engine, speed in steps.items())
+    errors = ", ".join(f"{error:.0%}" for error in found.errors.values())
+    text = f"{shown} run-steps/s of a transformer 32 wide on one core; the formula is off by {errors} in the median"
+    return Finding(level="ok", subject="speed", finding=text, advice=note)
 
 
 def _disk(folder: Path) -> Finding:

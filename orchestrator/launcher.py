@@ -7,6 +7,7 @@ and after kill -9 too, the next launch goes on from the last commits and ends wi
 
 import shlex
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.costs import FormulaCost
+from orchestrator.calibration import calibrate, stored_cost
 from orchestrator.errors import (
     EXIT_BAD_DATA,
     EXIT_CONFLICT,
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from orchestrator.tune import Cluster
 
 POLL_S = 0.2
+CALIBRATE_FROM_S = 300.0
+"""A sweep that takes this long, by the estimate for another machine, is worth 20 s of measuring this one first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +148,11 @@ class _Launch:
             joined = self._join(address, stack) if address else None
             resources = loaded.spec.resources
             slots = slots_of(resources, cpus=joined.cpus, gpus=joined.gpus) if joined else find_slots(resources)
-            plan = _stored_plan(self.store, loaded) if self.store.exists() else self._create(loaded, slots)
+            plan = (
+                _stored_plan(self.store, loaded)
+                if self.store.exists()
+                else self._create(loaded, slots, is_own=joined is None)
+            )
             packs = _unfinished(self.store, plan, selected)
             if not packs:
                 return plan
@@ -178,10 +185,23 @@ class _Launch:
         self.console.print("starting Ray" if address is None else f"joining the Ray cluster at {address}", markup=False)
         return stack.enter_context(tune.cluster(address))
 
-    def _create(self, loaded: LoadedSpec, slots: Slots) -> Plan:
-        plan = make_plan(loaded, slots, FormulaCost(device=slots.device))
+    def _create(self, loaded: LoadedSpec, slots: Slots, *, is_own: bool) -> Plan:
+        plan = make_plan(loaded, slots, stored_cost(slots))
+        if not plan.calibrated and is_own and summarize(plan).estimated_s >= CALIBRATE_FROM_S:
+            self._calibrate(slots)
+            plan = make_plan(loaded, slots, stored_cost(slots))
         SweepStore.create(self.store.root, spec_text=loaded.text, plan=plan.to_json())
         return plan
+
+    def _calibrate(self, slots: Slots) -> None:
+        """Without it the plan is made for another machine: worse, and good enough."""
+        self.console.print("measuring how fast this machine trains: about 20 s, once")
+        try:
+            calibrate(slots)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self.console.print(
+                Text(f"that failed ({error}); times are estimated as for another machine"), soft_wrap=True
+            )
 
     def _announce(self, plan: Plan, packs: Sequence[PlannedPack], attempt: int) -> None:
         total = summarize(plan)

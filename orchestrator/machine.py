@@ -4,7 +4,9 @@ Looked up once, when a sweep is planned; the answer is frozen in the plan. torch
 exists, so that planning on a laptop stays fast.
 """
 
+import functools
 import os
+import platform
 import shutil
 from pathlib import Path
 
@@ -50,6 +52,15 @@ def _resolve_device(resources: Resources, gpus: int) -> Device:
 def cpu_count() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def cpu_model() -> str:
+    """Linux tells it in /proc/cpuinfo; elsewhere platform has a coarser name."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def visible_gpus() -> int:

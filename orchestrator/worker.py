@@ -6,7 +6,6 @@ the last commit.
 """
 
 import contextlib
-import functools
 import gc
 import os
 import platform
@@ -21,7 +20,7 @@ import torch
 
 from orchestrator.columns import config_columns
 from orchestrator.errors import EXIT_ENVIRONMENT, UserError
-from orchestrator.machine import require_visible_gpu
+from orchestrator.machine import cpu_model, require_visible_gpu
 from orchestrator.plan import Plan, PlannedPack
 from orchestrator.sources import sources_digest
 from results.errors import FencedError
@@ -215,19 +214,10 @@ def device_fingerprint(settings: PackSettings) -> dict[str, Any]:
         "sources": sources_digest(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "device": torch.cuda.get_device_name() if on_cuda else _cpu_model(),
+        "device": torch.cuda.get_device_name() if on_cuda else cpu_model(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": settings.threads,
         "engine": settings.engine,
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "host": platform.node(),
     }
-
-
-@functools.cache
-def _cpu_model() -> str:
-    """Linux tells it in /proc/cpuinfo; elsewhere platform has a coarser name."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())

@@ -7,7 +7,10 @@ import pytest
 from conftest import Grokctl
 
 from orchestrator import doctor
+from orchestrator.calibration import Calibration
+from trainers.cost import SPEEDS
 
+FOUND = Calibration(speeds=SPEEDS["cpu"], errors={"eager": 0.07})
 Usage = namedtuple("Usage", ["total", "used", "free"])
 
 
@@ -15,6 +18,7 @@ Usage = namedtuple("Usage", ["total", "used", "free"])
 def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Importing torch and Ray in processes of their own takes seconds; one test does it for real."""
     monkeypatch.setattr(doctor, "_probe", lambda code: ["1.2.3"])
+    monkeypatch.setattr(doctor, "calibrate", lambda slots, engines: FOUND)
 
 
 def finding(subject: str) -> doctor.Finding:
@@ -24,7 +28,7 @@ def finding(subject: str) -> doctor.Finding:
 def test_a_fit_machine(grokctl: Grokctl) -> None:
     result = grokctl("doctor")
     assert result.exit_code == 0
-    for subject in ("grokctl", "libraries", "torch", "GPU", "Ray", "cores", "memory", "C++", "disk"):
+    for subject in ("grokctl", "libraries", "torch", "GPU", "Ray", "cores", "memory", "C++", "disk", "speed"):
         assert f"  {subject} " in result.stdout
 
 
@@ -57,6 +61,7 @@ def test_gpus_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "find_compiler", lambda: None)
+    monkeypatch.setattr("orchestrator.machine.find_compiler", lambda: None)
     assert finding("C++").level == "note"
     assert doctor.is_fit(doctor.examine(Path()))
 

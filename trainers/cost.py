@@ -1,29 +1,94 @@
 """What training costs, by formula: the planner cuts packs with it. No torch.
 
-FLOPs count the useful multiply-adds (two each) of the shortcut forward pass, times three for the gradient. A run-step
-is one optimizer step of one run. The constants were measured on one core of an AMD EPYC with torch 2.13; on another
-machine the ratios between shapes hold better than the seconds, which is what cutting packs evenly needs.
+The work of a step is counted in five amounts (`work_of_step`), and a `Speed` says how long a core, or a GPU, needs for
+one of each. FLOPs are the useful multiply-adds (two each) of the shortcut forward pass, times three for the gradient;
+evaluation is counted in, as so many forward passes over the whole table a step. A run-step is one optimizer step of one
+run.
+
+The amounts are rough where they may be: what they must hold is the ratio between shapes. That widths below 8 cost more
+than their FLOPs say is dispatch, which lanes share, and the loss over the classes, which does not shrink with width.
 """
 
 import math
+from dataclasses import astuple, dataclass
 
 from trainers.config import RunConfig
 from trainers.models.layout import n_outputs, parameter_count
+from trainers.schedule import evaluation_steps
+from trainers.tasks import val_size
 from trainers.trace import Engine
 
-CPU_FLOPS_PER_S = 28e9
-CPU_S_PER_ELEMENT = {"plain": 1.4e-9, "eager": 1.4e-9, "compiled": 0.7e-9}
-"""Of an activation in a step, forward and backward: memory traffic of the elementwise operations."""
-CPU_S_PER_PARAMETER = {"plain": 3e-9, "eager": 3e-9, "compiled": 1e-9}
-"""Of the optimizer."""
-S_PER_STEP = {"plain": 1.5e-3, "eager": 1e-3, "compiled": 1e-4}
-"""Dispatching a step's operations, whatever the number of lanes."""
+COST_VERSION = 1
+"""Raised when the amounts change: what was fitted to others is then not read any more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amounts:
+    """Of a program, or with seconds for numbers, the Speed of a machine."""
+
+    flops: float
+    activations: float
+    """Elements of hidden layers that elementwise operations touch, forward and backward: memory traffic."""
+    logits: float
+    """Outputs of the network, times examples: exponentials and sums of the loss."""
+    parameters: float
+    """That the optimizer updates."""
+    operations: float
+    """Dispatched one by one, whatever the number of lanes."""
+
+
+Speed = Amounts
+"""Seconds for one of each."""
+
+SPEEDS: dict[str, dict[Engine, Speed]] = {
+    "cpu": {
+        "plain": Speed(flops=1.0e-11, activations=1.7e-9, logits=1.2e-8, parameters=6e-9, operations=5.3e-6),
+        "eager": Speed(flops=1.0e-11, activations=1.7e-9, logits=1.2e-8, parameters=6e-9, operations=5.3e-6),
+        "compiled": Speed(flops=1.0e-11, activations=0.8e-9, logits=5e-9, parameters=1e-9, operations=0.3e-6),
+    }
+}
+"""Of one core of an AMD EPYC with torch 2.13, as `grokctl doctor --calibrate` fits them; on another machine the ratios
+between shapes hold better than the seconds, which is what cutting packs evenly needs."""
 GPU_SPEEDUP = 50.0
-"""Of the arithmetic against one core. A guess until a GPU is calibrated."""
+"""Of everything but the dispatch, against one core. A guess until a GPU is calibrated."""
+SPEEDS["cuda"] = {
+    engine: Speed(**{n: s if n == "operations" else s / GPU_SPEEDUP for n, s in vars(speed).items()})
+    for engine, speed in SPEEDS["cpu"].items()
+}
+BACKWARD = 3.0
+"""Forward and backward pass over the forward pass alone."""
+EVALUATION_OPERATIONS = 0.4
+"""Operations of an evaluation over those of a step."""
 
 LANE_BYTES = {"cpu": 16 * 2**20, "cuda": 2 * 2**30}
 """Activations of all lanes together: enough lanes to hide the dispatch, few enough to stay near the cache."""
 MIN_LANES, MAX_LANES = 8, {"cpu": 64, "cuda": 4096}
+
+
+def work_of_step(config: RunConfig, lanes: int, *, evaluations: bool = True) -> Amounts:
+    """Of one step of all lanes, each with a run like this one, and its share of their evaluations."""
+    per_run = evaluations_per_step(config) if evaluations else 0.0
+    evaluated = per_run * (config.train_size + val_size(config)) / BACKWARD
+    examples = lanes * (batch_examples(config) + evaluated)
+    # Lanes whose runs began together are evaluated together.
+    return Amounts(
+        flops=2 * BACKWARD * examples * _multiply_adds(config),
+        activations=examples * _activations(config),
+        logits=examples * n_outputs(config),
+        parameters=lanes * parameter_count(config),
+        operations=_operations(config) * (1 + EVALUATION_OPERATIONS * per_run),
+    )
+
+
+def seconds_per_run_step(config: RunConfig, lanes: int, speed: Speed) -> float:
+    """Time of one run-step in a full pack on one core or one GPU, evaluation included."""
+    work = work_of_step(config, lanes)
+    seconds = math.fsum(amount * each for amount, each in zip(astuple(work), astuple(speed), strict=True))
+    return seconds / lanes
+
+
+def evaluations_per_step(config: RunConfig) -> float:
+    return (len(evaluation_steps(config.steps, config.eval_growth, config.eval_gaps)) - 1) / config.steps
 
 
 def batch_examples(config: RunConfig) -> int:
@@ -51,10 +116,20 @@ def _multiply_adds(config: RunConfig) -> float:
 
 def activations_per_step(config: RunConfig) -> float:
     """Elements that the elementwise operations of one run's step touch, roughly."""
+    return batch_examples(config) * (_activations(config) + 6.0 * n_outputs(config))
+
+
+def _activations(config: RunConfig) -> float:
+    """Of hidden layers, per example."""
     if config.model in ("toy", "mlp"):
-        return batch_examples(config) * (6.0 * config.depth * config.width + 6 * n_outputs(config))
-    per_block = (14 + 4 * config.mlp_ratio) * config.width
-    return batch_examples(config) * (per_block * (1 + 3 * (config.depth - 1)) + 6.0 * n_outputs(config))
+        return 6.0 * config.depth * config.width
+    return (14 + 4 * config.mlp_ratio) * config.width * (1 + 3 * (config.depth - 1))
+
+
+def _operations(config: RunConfig) -> float:
+    """Nodes of the graph of a step with Adam, counted at depths 1 to 3 in the eager engine of November 2026; kernels of
+    the compiled one are fewer in proportion."""
+    return 220 + 250 * config.depth if config.model == "transformer" else 150 + 36 * config.depth
 
 
 def preferred_lanes(config: RunConfig, device: str) -> int:
@@ -62,16 +137,17 @@ def preferred_lanes(config: RunConfig, device: str) -> int:
     return max(MIN_LANES, min(MAX_LANES[device], math.ceil(fitting)))
 
 
-def seconds_per_run_step(config: RunConfig, lanes: int, engine: Engine, device: str = "cpu") -> float:
-    """Time of one run-step in a full pack on one core or one GPU."""
-    arithmetic = (
-        flops_per_step(config) / CPU_FLOPS_PER_S
-        + activations_per_step(config) * CPU_S_PER_ELEMENT[engine]
-        + parameter_count(config) * CPU_S_PER_PARAMETER[engine]
-    )
-    return arithmetic / (GPU_SPEEDUP if device == "cuda" else 1.0) + S_PER_STEP[engine] / lanes
+PROCESS_BYTES = {"cpu": 350e6, "cuda": 500e6}
+"""Of a worker that has imported torch and trained something tiny (measured: 331 MB; on a GPU, its context)."""
+EVALUATION_BYTES = 64 * 2**20
+"""That evaluation takes at a time; see engine.EVALUATION_BYTES."""
 
 
-def memory_bytes(config: RunConfig, lanes: int) -> float:
-    """Peak of a pack's tensors: activations and their gradients, parameters with two moments and a gradient."""
-    return lanes * 4.0 * (2 * activations_per_step(config) + 6 * parameter_count(config))
+def memory_bytes(config: RunConfig, lanes: int, device: str = "cpu") -> float:
+    """Peak of a worker: itself, activations and their gradients, parameters with two moments and a gradient.
+
+    Twelve eager packs (widths 8 to 128, one and two blocks, the toy) peaked at .5 to 1.0 times of it, as resident
+    memory: enough to keep packs from running out of it, and no more is asked.
+    """
+    per_lane = 4.0 * (1.7 * activations_per_step(config) + 6 * parameter_count(config))
+    return PROCESS_BYTES[device] + EVALUATION_BYTES + lanes * per_lane
