@@ -27,3 +27,9 @@ class FormulaCost:
 
     def seconds_per_run_step(self, config: RunConfig, lanes: int, engine: Engine) -> float:
         return cost.seconds_per_run_step(config, lanes, self.measured.get(engine) or cost.SPEEDS[self.device][engine])
+
+    def memory_bytes(self, config: RunConfig, lanes: int) -> float:
+        return cost.memory_bytes(config, lanes, self.device)
+
+    def checkpoint_bytes(self, config: RunConfig, lanes: int) -> float:
+        return cost.checkpoint_bytes(config, lanes)

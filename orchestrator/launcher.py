@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.accuracy import Accuracy, accuracy_text, measure_accuracy
 from orchestrator.calibration import calibrate, stored_cost
 from orchestrator.errors import (
     EXIT_BAD_DATA,
@@ -347,6 +348,9 @@ def _report(store: SweepStore, plan: Plan, console: Console, exit_code: int, not
     result = _result(store, plan, exit_code, phase_counts(store))
     if note:
         console.print(Text(note))
+    found = _accuracy(store, plan)
+    if found:
+        console.print(Text(accuracy_text(found)), soft_wrap=True)
     if result.phases:
         console.print(_phase_table(result, plan.name))
     for pack_id, error in result.failed_packs.items():
@@ -370,6 +374,11 @@ def _result(store: SweepStore, plan: Plan | None, exit_code: int, phases: Mappin
         failed_packs={pack_id: last_line(failure.text) for pack_id, failure in failures.items() if failure},
         paths=output_paths(store),
     )
+
+
+def _accuracy(store: SweepStore, plan: Plan) -> Accuracy | None:
+    headers = {pack.pack_id: store.pack(pack.pack_id).newest_header() for pack in plan.packs}
+    return measure_accuracy(plan.packs, {pack_id: header for pack_id, header in headers.items() if header})
 
 
 def _phase_table(result: LaunchResult, name: str) -> Table:

@@ -1,23 +1,25 @@
 """How runs are cut into packs. Pure: a table of runs and a cost model go in, packs come out.
 
-Runs share a pack if their tensors have the same shapes (`trainers.config.shape_key`) and, training on the full set, if
-their train sizes are so close that padding all of them to the largest wastes at most a quarter. How many packs each
-such band is cut into is decided by trying several grain sizes and keeping the one under which all slots finish first,
-by the cost model and longest-first assignment. Everything works on columns: a million runs take seconds.
+Which runs may share one is decided in `bands`. How many packs each band is cut into is decided by trying several grain
+sizes and keeping the one under which all slots finish first, by the cost model and longest-first assignment. Everything
+works on columns: a million runs take seconds.
 """
 
 import hashlib
 import heapq
 import itertools
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
+from orchestrator.bands import MAX_LANES, START_S, Band, best_lanes, find_bands, most_wanted, shape_groups
+from orchestrator.errors import EXIT_ENVIRONMENT, UserError
 from orchestrator.run_table import RunTable
-from trainers.config import SHAPE_FIELDS, RunConfig
+from trainers.config import RunConfig
 from trainers.trace import Engine, PackSettings
 
 Device = Literal["cpu", "cuda"]
@@ -25,25 +27,31 @@ Device = Literal["cpu", "cuda"]
 ENGINE_VERSION = 2
 """Raised when trainers changes the bits of a trace under equal settings; it enters every pack_id."""
 
-PADDING_LIMIT = 1.25
-"""Padded over real training examples of a pack, at most."""
 MAX_FILES = 2000
 """Trace files that a sweep publishes: 10,000 take 20 s to read three columns from, 1,000 take 1.3 s."""
 MAX_PACKS = 1000
 """Tune trials of a launch, where shapes allow it: its driver grows with each, and 8,000 pending ones can hang it."""
-MAX_SEGMENTS = 200
-"""Segments of one pack."""
+MAX_SEGMENTS = 1000
+"""Segments of one pack, each a file until `clean`, and a line in every header."""
+SEGMENT_S = 60.0
+"""The longest segment that is wanted: a drain waits for its end, and a kill costs it."""
+GOOD_SEGMENTS = 200
+"""A pack has no more where these are shorter than SEGMENT_S."""
+CHECKPOINTS_PER_SEGMENT = 40
+"""A segment lasts this many times what its checkpoint costs."""
+CHECKPOINT_BYTES_PER_S = 200e6
+"""Written, synced, read back and hashed twice."""
 MAX_PACK_S = 3 * 3600.0
 """A pack is shorter than this where it can be cut without emptying lanes: its segments then stay short, too."""
-PACK_START_S = 2.0
-"""Start of a pack in a warm process: tasks, tensors, first step."""
 COMPILE_S = 40.0
 """What torch.compile costs for each shape and process without a warm cache (measured: 20 to 35 s on an idle core)."""
 COMPILE_MUST_SAVE = 4
 """Compiling is chosen if it saves this many times its cost: the estimate may be off by a factor."""
-GRAINS = (float("inf"), 2.0, 1.0, 0.5, 1 / 3, 0.25, 1 / 6, 0.125, 1 / 16)
+GRAINS = (float("inf"), 2.0, 1.0, 0.75, 0.6, 0.5, 0.4, 1 / 3, 0.25, 0.2, 1 / 6, 0.125, 1 / 12, 1 / 16)
 """Pack durations that are tried, as shares of the ideal duration of the sweep."""
-SLACK = 1.03
+REFINED, REFINEMENTS = 3, 150
+"""Best cuts that are refined further, and steps of doing so."""
+SLACK = 1.01
 """Fewer packs are worth this much longer a sweep."""
 
 
@@ -56,6 +64,8 @@ class Slots:
     cpus_per_pack: int
     gpus_per_pack: float
     has_compiler: bool
+    pack_memory_bytes: float | None = None
+    """That one pack may take; None: not known."""
 
 
 class CostModel(Protocol):
@@ -70,6 +80,12 @@ class CostModel(Protocol):
 
     def seconds_per_run_step(self, config: RunConfig, lanes: int, engine: Engine) -> float:
         """Seconds of one training step of one run among so many lanes, evaluation included."""
+
+    def memory_bytes(self, config: RunConfig, lanes: int) -> float:
+        """Peak memory of the worker that trains such a pack."""
+
+    def checkpoint_bytes(self, config: RunConfig, lanes: int) -> float:
+        """Size of a checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,91 +115,15 @@ class Pack:
     """Runs that have ended wait until there are so many, or the pack is done, to be published in one file."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Band:
-    """Runs that could all share one pack, largest train size first, then longest budget."""
-
-    indices: np.ndarray
-    steps: np.ndarray
-    config: RunConfig
-    """The dearest run, which the others are padded to."""
-    engine: Engine = "eager"
-
-
 def cut(table: RunTable, slots: Slots, cost: CostModel, options: PackingOptions) -> list[Pack]:
     """Cut all runs of a table into packs, longest first."""
-    bands = [_choose_engine(band, slots, cost, options) for band in find_bands(table)]
+    bands = [_choose_engine(band, slots, cost, options) for band in find_bands(table, cost)]
     cutter = _Cutter(cost=cost, options=options, slots=slots)
     shares = _best_cut(bands, cutter)
     publish_runs = runs_per_file(table.n_runs, len(shares))
     run_ids = table.run_ids()
     packs = [cutter.pack(share, run_ids, publish_runs) for share in shares]
     return sorted(packs, key=lambda pack: (-pack.estimated_s, pack.pack_id))
-
-
-def find_bands(table: RunTable) -> list[Band]:
-    """Group runs by shape key, then by similar train size."""
-    steps = _column(table, "steps", np.int64)
-    sizes = _column(table, "train_size", np.int64)
-    bands = []
-    for group in shape_groups(table):
-        # lexsort is stable, so runs keep the order of the spec within equal sizes and budgets.
-        ordered = group[np.lexsort((-steps[group], -sizes[group]))]
-        config = table.config(int(ordered[0]))
-        limit = PADDING_LIMIT if config.is_full_batch else float("inf")
-        for start, stop in padding_bands(sizes[ordered], limit):
-            rows = ordered[start:stop]
-            dearest = table.config(int(rows[0]))
-            bands.append(Band(indices=rows, steps=steps[rows], config=dearest))
-    return bands
-
-
-def shape_groups(table: RunTable) -> list[np.ndarray]:
-    """Row numbers of runs with equal `shape_key`, groups in the order of their first run."""
-    combinations, codes = table.combinations(SHAPE_FIELDS)
-    for column in _further_shape_columns(table):
-        values, inverse = np.unique(column, return_inverse=True)
-        # Renumbering after each column keeps the codes below n_runs, so they cannot overflow.
-        codes = np.unique(codes * len(values) + inverse, return_inverse=True)[1]
-    order = np.argsort(codes, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
-    assert len(groups) >= len(combinations)
-    return sorted(groups, key=lambda group: int(group[0]))
-
-
-def _further_shape_columns(table: RunTable) -> Iterable[np.ndarray]:
-    """What shape_key has beside SHAPE_FIELDS, by columns; a test holds the two together."""
-    sizes = _column(table, "train_size", np.int64)
-    batches = np.asarray([0 if value is None else value for value in _values(table, "batch_size")], dtype=np.int64)
-    yield np.where((batches == 0) | (batches >= sizes), 0, batches)
-    yield _column(table, "dropout", np.float64) > 0
-
-
-def padding_bands(sizes: np.ndarray, limit: float) -> list[tuple[int, int]]:
-    """Cut descending sizes into slices [start, stop) in which largest x count <= limit x sum."""
-    bands: list[tuple[int, int]] = []
-    start = 0
-    while start < len(sizes):
-        rest = sizes[start:]
-        waste = rest[0] * np.arange(1, len(rest) + 1) / np.cumsum(rest)
-        # The waste only grows along descending sizes, so the first that exceeds the limit is the cut.
-        too_much = np.flatnonzero(waste > limit)
-        stop = start + int(too_much[0]) if len(too_much) else len(sizes)
-        bands.append((start, stop))
-        start = stop
-    return bands
-
-
-def _values(table: RunTable, name: str) -> list[Any]:
-    """The column as a list, of length 1 if all runs agree."""
-    if name in table.columns:
-        values: list[Any] = table.columns[name].tolist()
-        return values
-    return [table.fixed[name]]
-
-
-def _column(table: RunTable, name: str, dtype: type) -> np.ndarray:
-    return np.broadcast_to(np.asarray(_values(table, name), dtype=dtype), (table.n_runs,))
 
 
 def _choose_engine(band: Band, slots: Slots, cost: CostModel, options: PackingOptions) -> Band:
@@ -225,28 +165,48 @@ class _Cutter:
     options: PackingOptions
     slots: Slots
 
-    def shares(self, band: Band, target_s: float) -> list[_Share]:
-        """Cut a band into equal packs of about target_s seconds."""
+    def count(self, band: Band, target_s: float) -> int:
+        """How many packs of a band last about target_s seconds, or somewhat less."""
         n_runs = len(band.indices)
         whole = self._share(band, 0, n_runs, self._lanes(band, n_runs))
         least = max(-(-whole.rounds // MAX_SEGMENTS), min(whole.rounds, round(whole.seconds / MAX_PACK_S)), 1)
-        count = max(least, min(n_runs, round(whole.seconds / target_s)))
-        edges = np.linspace(0, n_runs, count + 1).astype(int)
-        # One lane count for all packs of a band: a compiled step is then compiled once.
-        lanes = self._lanes(band, int(np.diff(edges).max()))
-        return [self._share(band, int(a), int(b), lanes) for a, b in itertools.pairwise(edges)]
+        return max(least, min(n_runs, math.ceil(whole.seconds / target_s)))
+
+    def shares(self, band: Band, count: int) -> list[_Share]:
+        """Cut a band into so many packs of about equal numbers of runs."""
+        spans = list(itertools.pairwise(int(edge) for edge in np.linspace(0, len(band.indices), count + 1)))
+        # With one lane count for all packs of a band a compiled step is compiled once; with a pack's own no lane is
+        # idle where runs don't go up evenly.
+        most = self._lanes(band, max(stop - start for start, stop in spans))
+        alike = [self._share(band, start, stop, most) for start, stop in spans]
+        own = [self._share(band, start, stop, self._lanes(band, stop - start)) for start, stop in spans]
+        further = COMPILE_S * self.slots.slots if band.engine == "compiled" else 0.0
+        return min(alike, own, key=lambda shares: _total(shares) + (further if shares is own else 0.0))
 
     def _lanes(self, band: Band, n_runs: int) -> int:
-        if self.options.lanes is not None:
-            return min(self.options.lanes, n_runs)
-        wanted = self.cost.preferred_lanes(band.config)
-        rounds = -(-n_runs // wanted)
-        return -(-n_runs // rounds)
+        most = min(n_runs, self._lanes_in_memory(band.config))
+        return min(self.options.lanes, most) if self.options.lanes else best_lanes(band, n_runs, self.cost, most)
+
+    def _lanes_in_memory(self, config: RunConfig) -> int:
+        """Raises UserError if not even one fits."""
+        memory = self.slots.pack_memory_bytes
+        if memory is None:
+            return MAX_LANES
+        worker, one = (self.cost.memory_bytes(config, lanes) for lanes in (0, 1))
+        fitting = int((memory - worker) / (one - worker))
+        if fitting < 1:
+            raise UserError(
+                f"a run of width {config.width} on {config.train_size:,} examples needs about {one / 1e9:.1f} GB of "
+                f"memory; each of {self.slots.slots} packs side by side has {memory / 1e9:.1f} GB",
+                exit_code=EXIT_ENVIRONMENT,
+                hint="Set `batch_size`, or more `cpus_per_pack` (fewer packs at once) in `resources`, or free memory.",
+            )
+        return fitting
 
     def _share(self, band: Band, start: int, stop: int, lanes: int) -> _Share:
         steps = schedule_length(band.steps[start:stop], lanes)
         per_step = lanes * self.cost.seconds_per_run_step(band.config, lanes, band.engine)
-        start_s = PACK_START_S + (COMPILE_S if band.engine == "compiled" else 0.0)
+        start_s = START_S + (COMPILE_S if band.engine == "compiled" else 0.0)
         return _Share(
             band=band, start=start, stop=stop, lanes=lanes, steps_of_all_lanes=steps, seconds=start_s + steps * per_step
         )
@@ -275,19 +235,103 @@ class _Cutter:
     def _segment_steps(self, share: _Share, budget: int) -> int:
         """The longest budget of the pack, cut into equal segments."""
         round_s = share.seconds * budget / share.steps_of_all_lanes
-        most = max(1, MAX_SEGMENTS // share.rounds)
-        segments = min(max(1, round(round_s / self.options.segment_s)), most, budget)
+        checkpoint_s = self.cost.checkpoint_bytes(share.band.config, share.lanes) / CHECKPOINT_BYTES_PER_S
+        wanted_s = max(self.options.segment_s, min(SEGMENT_S, share.seconds / GOOD_SEGMENTS))
+        segment_s = max(wanted_s, CHECKPOINTS_PER_SEGMENT * checkpoint_s)
+        segments = min(max(1, round(round_s / segment_s)), max(1, MAX_SEGMENTS // share.rounds), budget)
         return -(-budget // segments)
 
 
+def _total(shares: Iterable[_Share]) -> float:
+    return math.fsum(share.seconds for share in shares)
+
+
 def _best_cut(bands: Sequence[Band], cutter: _Cutter) -> list[_Share]:
-    """The grain under which the last slot finishes first; the coarsest of those that come close to it."""
+    """The cut under which the last slot finishes first; the coarsest of those that come close to it."""
     slots = cutter.slots.slots
-    ideal_s = sum(cutter.shares(band, float("inf"))[0].seconds for band in bands) / slots
-    candidates = [[s for band in bands for s in cutter.shares(band, grain * ideal_s)] for grain in GRAINS]
-    allowed = [c for c in candidates if len(c) <= MAX_PACKS] or candidates[:1]
-    spans = [makespan((share.seconds for share in c), slots) for c in allowed]
-    return next(c for c, span in zip(allowed, spans, strict=True) if span <= SLACK * min(spans))
+    cuts = _Cuts(bands, cutter)
+    ideal_s = sum(cutter.shares(band, 1)[0].seconds for band in bands) / slots
+    candidates = [cuts.of([cutter.count(band, grain * ideal_s) for band in bands]) for grain in GRAINS]
+    allowed = [cut for cut in candidates if cut.n_packs <= MAX_PACKS] or candidates[:1]
+    if min(cut.span_s for cut in allowed) > SLACK * min(cut.work_s for cut in allowed) / slots:
+        best = sorted(allowed, key=lambda cut: cut.span_s)[:REFINED]
+        allowed += [cuts.refined(cut) for cut in best if cut.n_packs < MAX_PACKS]
+    allowed.sort(key=lambda cut: cut.n_packs)
+    shortest = min(cut.span_s for cut in allowed)
+    return next(cut.shares for cut in allowed if cut.span_s <= max(SLACK * shortest, shortest + START_S))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Cut:
+    """A whole sweep as packs."""
+
+    counts: list[int]
+    """Packs of each band."""
+    shares: list[_Share]
+    span_s: float
+
+    @property
+    def n_packs(self) -> int:
+        return len(self.shares)
+
+    @property
+    def work_s(self) -> float:
+        return _total(self.shares)
+
+
+class _Cuts:
+    """Cuts of the same bands; each band is cut into so many packs once."""
+
+    def __init__(self, bands: Sequence[Band], cutter: _Cutter) -> None:
+        self._bands, self._cutter = bands, cutter
+        self._known: dict[tuple[int, int], list[_Share]] = {}
+
+    def of(self, counts: list[int]) -> _Cut:
+        shares = [share for index, count in enumerate(counts) for share in self._shares(index, count)]
+        return _Cut(
+            counts=counts, shares=shares, span_s=makespan((s.seconds for s in shares), self._cutter.slots.slots)
+        )
+
+    def refined(self, cut: _Cut) -> _Cut:
+        """One band after the other into one pack more, the one whose packs are longest, as long as it helps."""
+        given_up: set[int] = set()
+        for _ in range(REFINEMENTS):
+            longest = [
+                0.0 if i in given_up or count >= len(self._bands[i].indices) else self._shares(i, count)[0].seconds
+                for i, count in enumerate(cut.counts)
+            ]
+            index = int(np.argmax(longest))
+            if not longest[index] or cut.n_packs >= MAX_PACKS:
+                break
+            finer = self.of([count + (i == index) for i, count in enumerate(cut.counts)])
+            if finer.span_s < cut.span_s:
+                cut, given_up = finer, set()
+            else:
+                given_up.add(index)
+        return cut
+
+    def _shares(self, index: int, count: int) -> list[_Share]:
+        if (index, count) not in self._known:
+            self._known[index, count] = self._cutter.shares(self._bands[index], count)
+        return self._known[index, count]
+
+
+def lower_bound(table: RunTable, slots: Slots, cost: CostModel) -> float:
+    """Seconds below which no cut of these runs can get: all their work, at the best rate of a run-step and unpadded,
+    evenly over the slots; nor less than the longest run takes that trains alone."""
+    steps, sizes = (np.broadcast_to(table.coded[name].array(), (table.n_runs,)) for name in ("steps", "train_size"))
+    work = longest = 0.0
+    for group in shape_groups(table):
+        for size in np.unique(sizes[group]):
+            rows = group[sizes[group] == size]
+            config = table.config(int(rows[0]))
+            engines: tuple[Engine, ...] = ("eager", "compiled") if slots.has_compiler else ("eager",)
+            lanes = most_wanted(cost.preferred_lanes(config))
+            best = min(cost.seconds_per_run_step(config, lanes, engine) for engine in engines)
+            alone = min(cost.seconds_per_run_step(config, 1, engine) for engine in engines)
+            work += float(steps[rows].sum()) * best
+            longest = max(longest, float(steps[rows].max()) * alone)
+    return max(work / slots.slots, longest)
 
 
 def runs_per_file(n_runs: int, n_packs: int) -> int:

@@ -7,6 +7,7 @@ a worker needs the folder and the id of its pack, nothing else.
 import functools
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -244,8 +245,11 @@ def summarize(plan: Plan) -> PlanSummary:
 
 
 def _rows(pack: PlannedPack) -> int:
-    schedules = zip(*(pack.values(name) for name in ("steps", "eval_growth", "eval_gaps")), strict=True)
-    return sum(len(evaluation_steps(*schedule)) for schedule in schedules)
+    names = ("steps", "eval_growth", "eval_gaps")
+    if not pack.runs.keys() & set(names):
+        return pack.n_runs * len(evaluation_steps(*(pack.fixed[name] for name in names)))
+    schedules = zip(*(pack.values(name) for name in names), strict=True)
+    return sum(count * len(evaluation_steps(*schedule)) for schedule, count in Counter(schedules).items())
 
 
 def spec_changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

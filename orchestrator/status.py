@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from orchestrator.accuracy import Accuracy, accuracy_text, measure_accuracy
 from orchestrator.plan import Plan
 from orchestrator.progress import PackState, State, read_pack
 from results.store import SweepStore
@@ -44,6 +45,8 @@ class SweepStatus:
     run_steps: int
     run_steps_planned: int
     failed: tuple[FailedPack, ...]
+    accuracy: Accuracy | None
+    """Of the predicted times of packs that are done."""
     amendments: tuple[Mapping[str, str], ...]
     """Packs that were replaced since the plan was made (`replaced`, `pack_id`) and the `reason`."""
     next_step: str
@@ -74,6 +77,7 @@ def read_status(folder: Path) -> SweepStatus:
         run_steps=sum(state.run_steps for state in states),
         run_steps_planned=sum(sum(pack.values("steps")) for pack in plan.packs),
         failed=tuple(_failed(state) for state in states if state.state == "failed"),
+        accuracy=measure_accuracy(plan.packs, {s.pack.pack_id: s.header for s in states if s.header}),
         amendments=tuple({name: entry[name] for name in AMENDED} for entry in record["amendments"]),
         next_step=_next_step(overall, folder),
     )
@@ -130,6 +134,8 @@ def status_text(status: SweepStatus) -> str:
         f"steps  {status.run_steps:,} of {status.run_steps_planned:,} run-steps ({share:.0%})",
     ]
     lines += [f"failed {pack.pack_id} ({pack.runs} runs): {pack.error}" for pack in status.failed]
+    if status.accuracy:
+        lines.append(f"time   {accuracy_text(status.accuracy)}")
     lines += [f"pack   {it['replaced']} became {it['pack_id']}: {it['reason']}" for it in status.amendments]
     return "\n".join([*lines, f"next   {status.next_step}"])
 

@@ -1,6 +1,5 @@
 """Packs hold runs of one shape and similar train sizes, every run once, and all slots finish at about the same time."""
 
-import itertools
 from collections import Counter
 from dataclasses import dataclass, replace
 
@@ -9,24 +8,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.bands import PADDING_LIMIT, find_bands, shape_groups
+from orchestrator.costs import FormulaCost
+from orchestrator.errors import UserError
 from orchestrator.expand import expand
 from orchestrator.packing import (
     COMPILE_S,
+    GOOD_SEGMENTS,
     MAX_FILES,
     MAX_PACKS,
     MAX_SEGMENTS,
-    PADDING_LIMIT,
     PackingOptions,
     Slots,
     cut,
+    lower_bound,
     makespan,
     pack_id,
-    padding_bands,
     schedule_length,
-    shape_groups,
 )
 from orchestrator.run_table import RunTable
-from orchestrator.spec import load_text
+from orchestrator.spec import load_spec, load_text
 from trainers.config import RunConfig, shape_key
 from trainers.trace import Engine, PackSettings
 
@@ -41,6 +42,7 @@ class Cost:
     lanes: int = 8
     scale: float = 1.0
     calibrated: bool = False
+    checkpoint_mb: float = 0.001
 
     def preferred_lanes(self, config: RunConfig) -> int:
         return self.lanes
@@ -48,6 +50,12 @@ class Cost:
     def seconds_per_run_step(self, config: RunConfig, lanes: int, engine: Engine) -> float:
         speed = {"plain": 1.0, "eager": 1.0, "compiled": 3.0}[engine]
         return self.scale * (config.width * config.train_size * 1e-6 + 1e-3 / lanes) / speed
+
+    def memory_bytes(self, config: RunConfig, lanes: int) -> float:
+        return 1e9 + 1e6 * config.width * lanes
+
+    def checkpoint_bytes(self, config: RunConfig, lanes: int) -> float:
+        return self.checkpoint_mb * 1e6
 
 
 def table_of(text: str) -> RunTable:
@@ -98,16 +106,39 @@ def test_minibatches_are_not_padded_so_all_train_sizes_share_packs():
     assert len(cut_table(table)) == SLOTS.slots
 
 
-@given(st.lists(st.integers(1, 1000), min_size=1, max_size=60))
-def test_bands_are_contiguous_and_as_long_as_the_limit_allows(sizes: list[int]):
-    descending = np.array(sorted(sizes, reverse=True))
-    bands = padding_bands(descending, PADDING_LIMIT)
-    assert list(itertools.chain(*(range(start, stop) for start, stop in bands))) == list(range(len(sizes)))
-    for start, stop in bands:
-        band = descending[start:stop]
-        assert band[0] * len(band) <= PADDING_LIMIT * band.sum()
-        longer = descending[start : stop + 1]
-        assert stop == len(sizes) or longer[0] * len(longer) > PADDING_LIMIT * longer.sum()
+def test_similar_sizes_are_padded_where_that_fills_lanes_and_not_where_they_are_full():
+    sizes = "grid: {train_size: [500, 510]}\n"
+    assert [len(band.indices) for band in find_bands(table_of(sizes + "seeds: 2\n"), Cost())] == [4]
+    # 12 lanes are as good as 8, so runs of one size fill them by themselves.
+    assert [len(band.indices) for band in find_bands(table_of(sizes + "seeds: 12\n"), Cost(scale=1000))] == [12, 12]
+
+
+def test_all_lanes_of_a_pack_are_busy_to_the_end():
+    for n_runs in (5, 9, 11, 13, 17, 33):
+        for pack in cut_table(table_of(f"seeds: {n_runs}\n"), cost=Cost(scale=100)):
+            rounds = -(-len(pack.indices) // pack.settings.lanes)
+            assert rounds * pack.settings.lanes - len(pack.indices) <= 1
+
+
+@pytest.mark.parametrize("has_compiler", [False, True])
+@pytest.mark.parametrize("slots", [1, 2, 4, 8, 16, 32, 64])
+def test_double_descent_ends_within_a_tenth_of_the_lower_bound(slots: int, has_compiler: bool):
+    table, cost = expand(load_spec("double_descent").spec), FormulaCost(device="cpu")
+    wanted = replace(SLOTS, slots=slots, has_compiler=has_compiler)
+    packs = cut(table, wanted, cost, PackingOptions())
+    bound = lower_bound(table, wanted, cost)
+    assert 1.0 <= makespan((pack.estimated_s for pack in packs), slots) / bound <= 1.1
+    # A drain waits for the end of a segment.
+    assert max(pack.estimated_s / pack.n_segments for pack in packs) < 70
+
+
+def test_no_cut_gets_below_the_longest_run():
+    table = table_of("grid: {width: [4, 400]}\nseeds: 1\n")
+    cost = Cost()
+    alone = 1000 * cost.seconds_per_run_step(table.config(1), 1, "eager")
+    assert lower_bound(table, replace(SLOTS, slots=64), cost) == pytest.approx(alone)
+    work = 1000 * sum(cost.seconds_per_run_step(table.config(row), 12, "eager") for row in (0, 1))
+    assert lower_bound(table, replace(SLOTS, slots=1), cost) == pytest.approx(work)
 
 
 def test_equal_runs_fill_all_slots_evenly():
@@ -161,9 +192,35 @@ def test_segments_last_about_as_long_as_asked():
         assert pack.n_segments == -(-1000 // pack.settings.segment_steps)
 
 
-def test_segments_of_a_pack_are_bounded_however_long_it_is():
+def test_segments_of_long_packs_are_a_minute_at_most_as_long_as_they_are_not_too_many():
+    for pack in cut_table(table_of("seeds: 1\n"), cost=Cost(scale=1000)):  # 40 minutes
+        assert 0.9 * GOOD_SEGMENTS < pack.n_segments < 1.1 * GOOD_SEGMENTS
+    spec = "steps: 1000000\nseeds: 8\n"
+    for pack in cut(expand(load_text(PLAIN.replace("steps: 1000\n", "") + spec).spec), SLOTS, Cost(), PackingOptions()):
+        assert pack.estimated_s / pack.n_segments < 65
     for pack in cut_table(table_of("seeds: 8\n"), cost=Cost(scale=1e6)):
-        assert 100 < pack.n_segments <= MAX_SEGMENTS
+        assert 0.9 * MAX_SEGMENTS < pack.n_segments <= MAX_SEGMENTS
+
+
+def test_a_segment_lasts_forty_times_as_long_as_its_checkpoint_costs():
+    # 1 GB takes 5 s to write at 200 MB/s.
+    for pack in cut_table(table_of("seeds: 8\n"), cost=Cost(scale=1000, checkpoint_mb=1000)):
+        assert pack.estimated_s / pack.n_segments > 0.9 * 40 * 5
+
+
+def test_a_pack_has_no_more_lanes_than_memory():
+    # A worker takes 1 GB, and a lane 8 MB.
+    for free_gb, lanes in ((1.05, 6), (1.02, 2), (1.009, 1), (9.0, 8)):
+        packs = cut_table(table_of("seeds: 16\n"), replace(SLOTS, pack_memory_bytes=free_gb * 1e9))
+        assert max(pack.settings.lanes for pack in packs) <= lanes
+    packs = cut_table(table_of("seeds: 16\n"), replace(SLOTS, pack_memory_bytes=1.02e9), lanes=4)
+    assert {pack.settings.lanes for pack in packs} == {2}
+
+
+def test_what_fits_no_memory_is_an_error_with_a_way_out():
+    with pytest.raises(UserError, match=r"width 8 on 300 examples needs about 1\.0 GB") as caught:
+        cut_table(table_of("seeds: 16\n"), replace(SLOTS, pack_memory_bytes=1.001e9))
+    assert "batch_size" in str(caught.value.hint)
 
 
 def test_long_packs_are_cut_as_long_as_lanes_stay_full():

@@ -83,7 +83,7 @@ def work_of_step(config: RunConfig, lanes: int, *, evaluations: bool = True) -> 
 def seconds_per_run_step(config: RunConfig, lanes: int, speed: Speed) -> float:
     """Time of one run-step in a full pack on one core or one GPU, evaluation included."""
     work = work_of_step(config, lanes)
-    seconds = math.fsum(amount * each for amount, each in zip(astuple(work), astuple(speed), strict=True))
+    seconds: float = math.fsum(amount * each for amount, each in zip(astuple(work), astuple(speed), strict=True))
     return seconds / lanes
 
 
@@ -151,3 +151,8 @@ def memory_bytes(config: RunConfig, lanes: int, device: str = "cpu") -> float:
     """
     per_lane = 4.0 * (1.7 * activations_per_step(config) + 6 * parameter_count(config))
     return PROCESS_BYTES[device] + EVALUATION_BYTES + lanes * per_lane
+
+
+def checkpoint_bytes(config: RunConfig, lanes: int) -> float:
+    """Parameters and two moments."""
+    return lanes * 12.0 * parameter_count(config)
