@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.costs import FormulaCost
-from orchestrator.machine import cpu_model
+from orchestrator.machine import cache_folder, compiling_environment, cpu_model
 from orchestrator.packing import Slots
 from results import durable
 from trainers.cost import COST_VERSION, SPEEDS, Amounts, Speed
@@ -68,12 +68,6 @@ def fingerprint(slots: Slots) -> dict[str, Any]:
         "at_once": min(slots.slots, AT_ONCE),
         "torch": version("torch"),
     }
-
-
-def cache_folder() -> Path:
-    """grokctl's own in the user's cache."""
-    chosen = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(chosen) if Path(chosen).is_absolute() else Path.home() / ".cache") / "grokctl"
 
 
 def calibration_path(slots: Slots) -> Path:
@@ -122,7 +116,7 @@ def measure(slots: Slots, engine: Engine) -> dict[str, float]:
     request = {"engine": engine, "device": slots.device, "threads": slots.cpus_per_pack, "names": PACKS[engine]}
     # -P: files here must not shadow libraries.
     command = [sys.executable, "-P", "-m", "trainers.timing"]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(slots.cpus_per_pack)}
+    environment = {**compiling_environment(), **os.environ, "OMP_NUM_THREADS": str(slots.cpus_per_pack)}
 
     def answer(_: int) -> dict[str, float]:
         done = subprocess.run(

@@ -35,6 +35,7 @@ from orchestrator.packing import Slots
 from orchestrator.plan import (
     Plan,
     PlannedPack,
+    compiling_text,
     format_duration,
     make_plan,
     normalized_spec,
@@ -209,6 +210,9 @@ class _Launch:
         runs, n_packs = sum(pack.n_runs for pack in packs), len(packs)
         what = f"{plan.name}: {runs:,} runs in {n_packs:,} packs" + (" are left" if attempt > 1 else "")
         about = f"about {format_duration(total.estimated_s)} for the whole sweep ({total.calibration})"
+        shapes = total.shapes_to_compile
+        if shapes:
+            about = f"{about}; {compiling_text(shapes)}"
         self.console.print(Text(f"{what}, {total.slots} side by side on {total.device}; {about}"), soft_wrap=True)
 
     @contextmanager

@@ -14,14 +14,27 @@ from orchestrator.errors import EXIT_ENVIRONMENT, UserError
 from orchestrator.packing import Device, Slots
 from orchestrator.spec_model import Resources
 
+CGROUPS = Path("/sys/fs/cgroup")
+USABLE = 0.8
+"""Of the memory that is free: Ray itself takes some, and the estimates may be off."""
+
 
 def find_slots(resources: Resources) -> Slots:
     """The slots of this machine under the spec's `resources`."""
-    return slots_of(resources, cpus=cpu_count(), gpus=visible_gpus())
+    gpus = visible_gpus()
+    return slots_of(
+        resources,
+        cpus=cpu_count(),
+        gpus=gpus,
+        free_bytes=free_memory(),
+        free_gpu_bytes=free_gpu_memory() if gpus else None,
+    )
 
 
-def slots_of(resources: Resources, *, cpus: int, gpus: int) -> Slots:
-    """The slots of a machine or cluster with so many cores and GPUs.
+def slots_of(
+    resources: Resources, *, cpus: int, gpus: int, free_bytes: float | None = None, free_gpu_bytes: float | None = None
+) -> Slots:
+    """The slots of a machine or cluster with so many cores and GPUs; memory where it is known: of the host, of a GPU.
 
     `device: auto` means CUDA where there is a GPU. A spec that declares GPUs keeps them under `device: cpu` too (Ray
     then schedules by them, and torch does not use them).
@@ -33,12 +46,18 @@ def slots_of(resources: Resources, *, cpus: int, gpus: int) -> Slots:
     cpus_per_pack = resources.cpus_per_pack or 1
     by_cpu = max(1, cpus // cpus_per_pack)
     by_gpu = max(1, int(gpus / gpus_per_pack + 1e-9)) if gpus_per_pack else by_cpu
+    slots = min(by_cpu, by_gpu)
+    if device == "cuda":
+        memory = None if free_gpu_bytes is None else free_gpu_bytes * min(1.0, gpus_per_pack)
+    else:
+        memory = None if free_bytes is None else free_bytes / slots
     return Slots(
         device=device,
-        slots=min(by_cpu, by_gpu),
+        slots=slots,
         cpus_per_pack=cpus_per_pack,
         gpus_per_pack=gpus_per_pack,
         has_compiler=find_compiler() is not None,
+        pack_memory_bytes=None if memory is None else float(round(memory * USABLE)),
     )
 
 
@@ -70,6 +89,52 @@ def visible_gpus() -> int:
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def free_memory() -> float | None:
+    """Bytes that this process could still take: what Linux calls available, within the limits of its control groups."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        group = Path("/proc/self/cgroup").read_text().splitlines()[-1].rpartition(":")[2]
+    except (OSError, IndexError):
+        return None
+    (available,) = (1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    within = CGROUPS / group.lstrip("/")
+    limits = (_free_in_group(folder) for folder in (within, *within.parents) if CGROUPS in (folder, *folder.parents))
+    return min([available, *(free for free in limits if free is not None)])
+
+
+def _free_in_group(folder: Path) -> float | None:
+    """None without a limit."""
+    try:
+        limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        stats = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    except OSError:
+        return None
+    # Files that were read count as used until somebody needs the room.
+    return None if limit == "max" else max(0.0, float(limit) - float(used) + float(stats.get("inactive_file", 0)))
+
+
+def free_gpu_memory() -> float:
+    """Bytes free on the GPU with the least."""
+    import torch
+
+    return float(min(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())))
+
+
+def cache_folder() -> Path:
+    """grokctl's own in the user's cache."""
+    chosen = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(chosen) if Path(chosen).is_absolute() else Path.home() / ".cache") / "grokctl"
+
+
+def compiling_environment() -> dict[str, str]:
+    """For torch.compile, unless the user has set these: kernels lie in a folder of the user's cache, which all workers
+    share. They are compiled in the worker itself: torch's pool of processes would outlive a killed one, and packs share
+    the cores as it is."""
+    kernels = cache_folder() / "inductor"
+    kernels.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return {"TORCHINDUCTOR_CACHE_DIR": str(kernels), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
 
 
 def find_compiler() -> str | None:

@@ -111,6 +111,8 @@ class Pack:
     estimated_s: float
     n_segments: int
     """By the budgets of the runs; runs that end early make it fewer."""
+    memory_bytes: float
+    """Estimated peak of its worker."""
     publish_runs: int
     """Runs that have ended wait until there are so many, or the pack is done, to be published in one file."""
 
@@ -128,6 +130,12 @@ def cut(table: RunTable, slots: Slots, cost: CostModel, options: PackingOptions)
 
 def _choose_engine(band: Band, slots: Slots, cost: CostModel, options: PackingOptions) -> Band:
     """Compile only where a compiler is and where it repays itself several times over."""
+    if options.engine == "compiled" and not slots.has_compiler:
+        raise UserError(
+            "`engine: compiled` needs a C++ compiler, and there is none here",
+            exit_code=EXIT_ENVIRONMENT,
+            hint="Install g++ or clang++, or leave out `engine`: packs then run uncompiled.",
+        )
     if options.engine is not None:
         return replace(band, engine=options.engine)
     if not slots.has_compiler:
@@ -229,6 +237,7 @@ class _Cutter:
             settings=settings,
             estimated_s=share.seconds,
             n_segments=schedule_length(-(-steps // segment_steps), share.lanes),
+            memory_bytes=self.cost.memory_bytes(share.band.config, share.lanes),
             publish_runs=publish_runs,
         )
 

@@ -16,12 +16,23 @@ import numpy as np
 
 from orchestrator.columns import column_names
 from orchestrator.expand import expand
-from orchestrator.packing import CostModel, Pack, PackingOptions, Slots, cut, halved, makespan, pack_id, schedule_length
+from orchestrator.packing import (
+    COMPILE_S,
+    CostModel,
+    Pack,
+    PackingOptions,
+    Slots,
+    cut,
+    halved,
+    makespan,
+    pack_id,
+    schedule_length,
+)
 from orchestrator.run_table import Coded, RunTable
 from orchestrator.spec import LoadedSpec
 from orchestrator.spec_model import SweepSpec
 from orchestrator.version import describe
-from trainers.config import RunConfig
+from trainers.config import RunConfig, shape_key
 from trainers.schedule import evaluation_steps
 from trainers.trace import PackSettings
 
@@ -38,6 +49,8 @@ class PlannedPack:
     settings: PackSettings
     estimated_s: float
     n_segments: int
+    memory_mb: int
+    """Estimated peak of its worker."""
     publish_runs: int
     """Runs that have ended are published in files of at least so many, and what is left when the pack is done."""
     fixed: Mapping[str, Any]
@@ -71,6 +84,10 @@ class PlannedPack:
         """Its runs by columns."""
         rows = np.arange(self.n_runs)
         return RunTable(self.n_runs, {n: Coded.of(self.values(n), rows) for n in RunConfig.model_fields}, ())
+
+    def config(self, row: int) -> RunConfig:
+        """Of one run."""
+        return RunConfig(**self.fixed, **{name: column[row] for name, column in self.runs.items() if name != "run_id"})
 
     def configs(self) -> list[RunConfig]:
         """The runs' configs, in the order in which they take lanes."""
@@ -159,6 +176,9 @@ class PlanSummary:
     segments: int
     """Live segments, of which each is a file until `clean`."""
     bytes: int
+    memory_mb: int
+    """Of the largest packs that run side by side, together."""
+    shapes_to_compile: int
 
     @property
     def calibration(self) -> str:
@@ -220,6 +240,7 @@ def _planned(pack: Pack, table: RunTable, run_ids: np.ndarray) -> PlannedPack:
         settings=pack.settings,
         estimated_s=round(pack.estimated_s, 3),
         n_segments=pack.n_segments,
+        memory_mb=round(pack.memory_bytes / 1e6),
         publish_runs=pack.publish_runs,
         fixed={name: value for name, value in first.items() if name not in varying},
         runs={"run_id": run_ids[pack.indices].tolist(), **varying},
@@ -241,7 +262,20 @@ def summarize(plan: Plan) -> PlanSummary:
         files=sum(pack.n_files for pack in plan.packs),
         segments=sum(pack.n_segments for pack in plan.packs),
         bytes=rows * BYTES_PER_ROW,
+        memory_mb=sum(sorted((pack.memory_mb for pack in plan.packs), reverse=True)[: plan.slots["slots"]]),
+        shapes_to_compile=len({_program(pack) for pack in plan.packs if pack.settings.engine == "compiled"}),
     )
+
+
+def _program(pack: PlannedPack) -> tuple[Any, ...]:
+    """Equal for packs whose compiled step is the same."""
+    config = pack.config(0)
+    return shape_key(config), pack.settings.lanes, max(pack.values("train_size")) if config.is_full_batch else 0
+
+
+def compiling_text(shapes: int) -> str:
+    """What compiling will cost, and when."""
+    return f"compiling {_count(shapes, 'shape')}, about {COMPILE_S:.0f} s each the first time on this machine"
 
 
 def _rows(pack: PlannedPack) -> int:
@@ -300,6 +334,8 @@ def plan_text(plan: Plan) -> str:
         f"time      about {format_duration(total.estimated_s)} ({total.calibration})",
         f"files     about {total.files:,} of traces, {total.rows:,} rows, {total.bytes / 1e6:,.1f} MB; "
         f"{total.segments:,} live segments, until `clean`",
+        f"memory    about {total.memory_mb / 1e3:.1f} GB",
+        *([f"compiler  {compiling_text(total.shapes_to_compile)}"] if total.shapes_to_compile else []),
         "",
         "pack              runs  lanes  engine    segments  estimate",
     ]

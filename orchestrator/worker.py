@@ -20,7 +20,7 @@ import torch
 
 from orchestrator.columns import config_columns
 from orchestrator.errors import EXIT_ENVIRONMENT, UserError
-from orchestrator.machine import cpu_model, require_visible_gpu
+from orchestrator.machine import compiling_environment, cpu_model, find_compiler, require_visible_gpu
 from orchestrator.plan import Plan, PlannedPack
 from orchestrator.sources import sources_digest
 from results.errors import FencedError
@@ -115,6 +115,8 @@ def _run(
     plan = Plan.from_json(record)
     pack = plan.by_id[pack_id]
     require_visible_gpu(pack.settings.device, plan.slots["gpus_per_pack"])
+    if pack.settings.engine == "compiled":
+        _prepare_to_compile()
     point = pack_store.resume(attempt=attempt)
     if point.done:
         return "done"
@@ -147,6 +149,18 @@ def _run(
         if block.checkpoint is not None and should_stop():
             return "drained"
     return "done"
+
+
+def _prepare_to_compile() -> None:
+    """Raises UserError without a compiler."""
+    if find_compiler() is None:
+        raise UserError(
+            f"this pack is to be compiled, and {platform.node()} has no C++ compiler",
+            exit_code=EXIT_ENVIRONMENT,
+            hint="Install g++ or clang++ there; the engine is part of the plan, because it changes bits.",
+        )
+    for name, value in compiling_environment().items():
+        os.environ.setdefault(name, value)
 
 
 def _checked_configs(pack: PlannedPack) -> list[RunConfig]:

@@ -1,0 +1,134 @@
+"""What this machine can lend to packs: slots, memory, a compiler and a place for what it compiles."""
+
+import os
+from pathlib import Path
+
+import pytest
+from launch_helpers import SLOTS, SPEC, launch_here
+
+from orchestrator import machine, worker
+from orchestrator.costs import FormulaCost
+from orchestrator.errors import UserError
+from orchestrator.expand import expand
+from orchestrator.machine import find_slots, free_memory, slots_of
+from orchestrator.packing import PackingOptions, cut
+from orchestrator.plan import make_plan, plan_text, summarize
+from orchestrator.spec import load_text
+from orchestrator.spec_model import Resources
+from results import open_sweep
+
+COST = FormulaCost(device="cpu")
+BIG = """\
+name: big
+task: {modulus: 113}
+model: {width: 128}
+steps: 50000
+train_size: 3000
+grid: {seed: {range: [0, 16, 1]}}
+"""
+
+
+def test_memory_is_shared_out_to_slots():
+    slots = slots_of(Resources(device="cpu"), cpus=4, gpus=0, free_bytes=8e9)
+    assert (slots.slots, slots.pack_memory_bytes) == (4, pytest.approx(0.8 * 2e9))
+    gpu = slots_of(Resources(gpus_per_pack=0.5), cpus=4, gpus=1, free_bytes=8e9, free_gpu_bytes=40e9)
+    assert (gpu.device, gpu.slots, gpu.pack_memory_bytes) == ("cuda", 2, pytest.approx(0.8 * 20e9))
+    assert slots_of(Resources(), cpus=4, gpus=0).pack_memory_bytes is None
+
+
+def test_this_machine_has_memory():
+    free = free_memory()
+    assert free is not None
+    assert 1e7 < free <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert find_slots(Resources(device="cpu")).pack_memory_bytes
+
+
+@pytest.mark.parametrize("limited", ["job", "job/step"])
+def test_the_limits_of_control_groups_count_up_to_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limited: str
+):
+    monkeypatch.setattr(machine, "CGROUPS", tmp_path)
+    read_text = Path.read_text
+    own = "0::/job/step\n"
+    monkeypatch.setattr(Path, "read_text", lambda p: own if p == Path("/proc/self/cgroup") else read_text(p))
+    for group in ("job", "job/step"):
+        folder = tmp_path / group
+        folder.mkdir()
+        (folder / "memory.max").write_text("5000000\n" if group == limited else "max\n")
+        (folder / "memory.current").write_text("4000000\n")
+        (folder / "memory.stat").write_text("anon 1000000\ninactive_file 3000000\n")
+    assert free_memory() == 4e6
+
+
+def test_lanes_are_fewer_where_memory_is_short_and_a_plan_tells_what_it_needs():
+    table = expand(load_text(BIG).spec)
+    plenty = cut(table, SLOTS, COST, PackingOptions())
+    short = slots_of(Resources(device="cpu"), cpus=2, gpus=0, free_bytes=2e9)
+    for pack in cut(table, short, COST, PackingOptions()):
+        assert pack.memory_bytes <= 0.8e9
+        assert pack.settings.lanes < plenty[0].settings.lanes
+    plan = make_plan(load_text(BIG), short, COST)
+    total = summarize(plan)
+    assert 800 < total.memory_mb <= 1600
+    assert f"memory    about {total.memory_mb / 1e3:.1f} GB" in plan_text(plan)
+
+
+def test_too_little_memory_for_one_run_says_what_to_do():
+    short = slots_of(Resources(device="cpu"), cpus=2, gpus=0, free_bytes=1e9)
+    with pytest.raises(UserError, match="width 128 on 3,000 examples") as caught:
+        make_plan(load_text(BIG), short, COST)
+    assert caught.value.exit_code == 78
+
+
+def test_compiling_is_announced_where_it_repays_itself():
+    with_compiler = slots_of(Resources(device="cpu"), cpus=2, gpus=0)
+    plan = make_plan(load_text(BIG), with_compiler, COST)
+    assert {pack.settings.engine for pack in plan.packs} == {"compiled"}
+    assert summarize(plan).shapes_to_compile == 1
+    assert "compiling 1 shape, about 40 s each the first time" in plan_text(plan)
+    assert "compiling" not in plan_text(make_plan(load_text(SPEC), with_compiler, COST))
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing on the path but a few programs that are no compilers."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+
+
+def test_without_a_compiler_everything_still_runs(no_compiler: None, tmp_path: Path):
+    plan = make_plan(load_text(BIG), find_slots(Resources(device="cpu")), COST)
+    assert {pack.settings.engine for pack in plan.packs} == {"eager"}
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(SPEC)
+    assert launch_here(spec, tmp_path / "sweep").exit_code == 0
+    assert set(open_sweep(tmp_path / "sweep").runs()["outcome"]) == {"ended"}
+
+
+def test_a_spec_that_insists_on_compiling_needs_a_compiler(no_compiler: None):
+    spec = load_text(SPEC.replace("device: cpu", "device: cpu, engine: compiled"))
+    with pytest.raises(UserError, match="needs a C\\+\\+ compiler"):
+        make_plan(spec, find_slots(Resources(device="cpu")), COST)
+
+
+def test_a_worker_without_a_compiler_says_so(no_compiler: None):
+    with pytest.raises(UserError, match="no C\\+\\+ compiler") as caught:
+        worker._prepare_to_compile()
+    assert caught.value.exit_code == 78
+
+
+def test_kernels_lie_in_the_users_cache_unless_the_environment_says_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(worker, "find_compiler", lambda: "/usr/bin/c++")
+    for name in ("TORCHINDUCTOR_CACHE_DIR", "TORCHINDUCTOR_COMPILE_THREADS"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    worker._prepare_to_compile()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "grokctl" / "inductor")
+    assert os.environ["TORCHINDUCTOR_COMPILE_THREADS"] == "1"
+    assert (tmp_path / "grokctl" / "inductor").stat().st_mode & 0o77 == 0
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/elsewhere")
+    worker._prepare_to_compile()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "/elsewhere"
