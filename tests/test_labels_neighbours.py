@@ -1,12 +1,9 @@
 """Pass 2: memorization below the critical size becomes ungrokking, when the neighbours show it and only then."""
 
-import numpy as np
 import pandas as pd
-import pytest
 from label_traces import BUDGET, NEVER, sweep
 
 from results.classify import ClassifierSettings, label_runs
-from results.classify.d50 import fit_d50
 from results.classify.pass2 import KIND, compare_with_neighbours
 
 SIZES = (2000, 2400, 2800, 3200, 3600, 4000)
@@ -47,6 +44,11 @@ def test_memorization_below_the_critical_size_becomes_ungrokking():
 def test_a_size_within_the_interval_of_d50_stays_memorization():
     alone, many = phases(grid(sharp, n_seeds=1)), phases(grid(sharp, n_seeds=8))
     assert (alone[2800], many[2800]) == ("memorization", "ungrokking")
+
+
+def test_one_seed_is_not_enough_to_place_d50():
+    assert set(phases(grid(sharp, n_seeds=1)).values()) == {"grokking", "memorization"}
+    assert phases(grid(sharp, n_seeds=2))[2000] == "ungrokking"
 
 
 def test_without_larger_sizes_that_generalize_nothing_is_known():
@@ -129,43 +131,3 @@ def test_traces_alone_are_enough():
 
 
 # D50
-
-
-def seeds(shares, n_seeds):
-    sizes = np.repeat(np.array(SIZES, float), n_seeds)
-    yes = np.concatenate([np.arange(n_seeds) < round(share * n_seeds) for share in shares])
-    return sizes, yes
-
-
-def test_d50_of_separated_seeds_lies_between_the_sizes_and_is_finite():
-    d50 = fit_d50(*seeds([0, 0, 0, 1, 1, 1], 3), 0.9)
-    assert 2800 < d50.value < 3200
-    assert 2000 < d50.low < d50.value < d50.high < 4000
-
-
-def test_d50_recovers_a_known_curve():
-    draw = np.random.default_rng(0)
-    sizes = np.repeat(np.geomspace(1000, 9000, 12), 60)
-    yes = draw.uniform(size=len(sizes)) < 1 / (1 + np.exp(-6 * np.log(sizes / 3000)))
-    d50 = fit_d50(sizes, yes, 0.9)
-    assert d50.value == pytest.approx(3000, rel=0.05)
-    assert d50.low < 3000 < d50.high
-
-
-def test_the_interval_of_d50_covers_as_it_says():
-    draw = np.random.default_rng(1)
-    sizes = np.repeat(np.geomspace(1500, 6000, 7), 6)
-    share = 1 / (1 + np.exp(-5 * np.log(sizes / 3000)))
-    fits = [fit_d50(sizes, draw.uniform(size=len(sizes)) < share, 0.9) for _ in range(150)]
-    covered = np.mean([fit is not None and fit.low <= 3000 <= fit.high for fit in fits])
-    assert 0.84 < covered < 0.96
-
-
-def test_more_seeds_narrow_the_interval():
-    few, many = (fit_d50(*seeds([0, 0, 0.5, 1, 1, 1], n), 0.9) for n in (2, 20))
-    assert many.high - many.low < 0.6 * (few.high - few.low)
-
-
-@pytest.mark.parametrize("shares", [[0] * 6, [1] * 6, [1, 1, 1, 0, 0, 0]])
-def test_no_d50_without_sizes_on_both_sides(shares):
-    assert fit_d50(*seeds(shares, 4), 0.9) is None

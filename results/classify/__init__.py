@@ -7,7 +7,6 @@
     pass1       the run alone: an ordered list of rules, the first that holds names the phase
     other_names the same run in Liu et al.'s and in Huang et al.'s words
     pass2       the run among its neighbours: memorized because its training set lies below the critical size?
-    d50         the training size at which half of the seeds generalize
     sentences   the reason in words
     table       the whole way, for a table of runs or a single trace
     explain     the definitions, for readers

@@ -4,7 +4,8 @@ A run that memorized may have done so because it had too few examples: below the
 define ungrokking. One run cannot show that; its neighbours can. So `memorization` (unless it was partly right from the
 start) becomes `ungrokking`, kind below_critical_size, when
 
-- its size lies below the lower end of the profile interval of D50, the size at which half of the seeds generalize,
+- its size lies below the lower end of the interval of D50, the size at which half of the seeds generalize (profile of
+  the penalized likelihood, widened by what runs of one seed have in common: `results.critical.logistic`),
 - at most pass2_share of the seeds at its own size generalize, and
 - D50 has stopped moving between half of the budget and all of it (else the label stays, warned of as `provisional`).
 
@@ -20,9 +21,9 @@ import pandas as pd
 
 from results.classify.batch import BoolArray, FloatArray, IntArray
 from results.classify.columns import NOT_CONFIG, VARIES_AMONG_NEIGHBOURS
-from results.classify.d50 import D50, fit_d50
 from results.classify.sentences import steps
 from results.classify.settings import ClassifierSettings
+from results.critical.logistic import fit_place
 
 KIND = "below_critical_size"
 CENSORED = ("stopped_early", "no_trace", "no_accuracy", "too_few_rows")
@@ -56,6 +57,8 @@ class Group:
     known: BoolArray
     """Whether it is known if the run generalizes within the budget."""
     candidate: BoolArray
+    seed: IntArray
+    """A number for each seed: its runs are not independent, for their train sets nest."""
 
     @property
     def generalized(self) -> BoolArray:
@@ -64,6 +67,16 @@ class Group:
     def at(self, rows: IntArray) -> "Group":
         """Some of the runs."""
         return Group(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
+
+
+@dataclass(frozen=True, kw_only=True)
+class D50:
+    """In training examples."""
+
+    value: float
+    low: float
+    """The smallest size trained if the runs do not bound it."""
+    high: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,7 +113,7 @@ def read_runs(labels: pd.DataFrame) -> Group:
         for name in ("train_size", "steps")
     )
     t_val = labels["t_val"].to_numpy(dtype=np.float64)
-    settled = ~_has_flag(warning, CENSORED) & (phase != "diverged")
+    settled = is_settled(labels)
     return Group(
         rows=np.arange(len(labels)),
         run_ids=labels["run_id"].to_numpy(dtype=object),
@@ -109,7 +122,33 @@ def read_runs(labels: pd.DataFrame) -> Group:
         budget=budget,
         known=np.isfinite(train_size) & (np.isfinite(t_val) | settled),
         candidate=(phase == "memorization") & ~_has_flag(warning, ("partial_from_start",)),
+        seed=_seeds(labels),
     )
+
+
+def is_settled(labels: pd.DataFrame) -> BoolArray:
+    """Whether what a run has not done by now, it has not done within its budget."""
+    warning, phase = labels["warning"].to_numpy(dtype=object), labels["phase"].to_numpy(dtype=object)
+    return np.asarray(~_has_flag(warning, CENSORED) & (phase != "diverged"))
+
+
+def _seeds(labels: pd.DataFrame) -> IntArray:
+    """Without a column of seeds, each run is one of its own."""
+    if "seed" not in labels:
+        return np.arange(len(labels))
+    return np.asarray(pd.factorize(labels["seed"], use_na_sentinel=False)[0], dtype=np.int64)
+
+
+def find_d50(group: Group, generalized: BoolArray, level: float) -> D50 | None:
+    """None where it is not bracketed: no size at which less than half of the seeds generalize below one at which at
+    least half do."""
+    known = group.known
+    x = np.log(group.train_size[known])
+    place = fit_place(x, generalized[known], level=level, seeds=group.seed[known])
+    if place is None:
+        return None
+    value, low, high = np.exp([place.value, place.low, place.high])
+    return D50(value=float(value), low=float(low), high=float(high))
 
 
 def judge(group: Group, settings: ClassifierSettings) -> Iterator[Finding]:
@@ -117,7 +156,7 @@ def judge(group: Group, settings: ClassifierSettings) -> Iterator[Finding]:
     size, generalized, known = group.train_size, group.generalized, group.known
     if not (group.candidate & known).any() or not generalized.any():
         return
-    d50 = fit_d50(size[known], generalized[known], settings.pass2_level)
+    d50 = find_d50(group, generalized, settings.pass2_level)
     if d50 is None:
         return
     stable = is_stable(group, d50, settings)
@@ -167,8 +206,7 @@ def standing(labels: pd.DataFrame, run_id: str, settings: ClassifierSettings) ->
 
 def is_stable(group: Group, d50: D50, settings: ClassifierSettings) -> bool:
     """Whether the same traces, read at half of the budget, give nearly the same D50."""
-    known = group.known
-    half = fit_d50(group.train_size[known], group.t_val[known] <= group.budget[known] / 2, settings.pass2_level)
+    half = find_d50(group, group.t_val <= group.budget / 2, settings.pass2_level)
     return half is not None and abs(half.value / d50.value - 1) <= settings.pass2_stability
 
 

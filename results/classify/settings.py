@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-CLASSIFIER_VERSION = "1"
+CLASSIFIER_VERSION = "2"
 """Stored with every label. Raised whenever the same trace could get another label or other evidence."""
 
 Level = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
@@ -107,7 +107,8 @@ class ClassifierSettings(BaseModel):
 
     # The run among its neighbours
     pass2_level: Annotated[float, Field(gt=0.5, lt=1, allow_inf_nan=False)] = 0.9
-    """Coverage of the profile interval of D50; a training size counts as below D50 if it lies below its lower end..."""
+    """Coverage of the interval of D50, with seeds as clusters; a training size counts as below D50 if it lies below its
+    lower end..."""
     pass2_share: Share = 0.25
     """...if at most this share of the seeds at that size generalizes..."""
     pass2_stability: Share = 0.1
