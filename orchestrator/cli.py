@@ -290,6 +290,40 @@ def label_traces(
 
 
 @verb
+def critical(
+    folder: Dir,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            metavar="DIR",
+            help="A sweep of random labels (for D_mem), or more runs of the same question.",
+            show_default=False,
+        ),
+    ] = None,
+    axis: Annotated[str, typer.Option("--axis", metavar="NAME", help="What the sizes are read over.")] = "width",
+    facet: Annotated[
+        str | None, typer.Option("--facet", metavar="NAME", help="A table for each value.", show_default=False)
+    ] = None,
+    outcome: Annotated[
+        str, typer.Option("--outcome", metavar="NAME", help="What seeds do: generalized, fitted, or a phase.")
+    ] = "generalized",
+) -> None:
+    """Find critical train sizes, memory, zones and descents over an axis. Needs no torch."""
+    from orchestrator.critical import critical as read_off
+    from results.critical.findings import Question
+    from results.critical.report import report
+
+    result = read_off(folder, others or [], Question(axis=axis, facet=facet, outcome=outcome))
+    for found in result.found:
+        say(report(found) + "\n")
+    for warning in result.warnings:
+        say(f"warning: {warning}")
+    for path in result.written:
+        say(f"wrote {path}")
+
+
+@verb
 def diagram(
     folder: Dir,
     x: Annotated[str | None, typer.Option("--x", metavar="NAME", help="Axis across.", show_default=False)] = None,
@@ -361,7 +395,7 @@ def query(
         typer.Argument(metavar='DIR... "SQL"', help="Folders of sweeps, then the question.", show_default=False),
     ],
 ) -> None:
-    """Ask the tables runs, traces and labels in SQL (DuckDB). Reads only."""
+    """Ask the tables runs, traces, labels and critical in SQL (DuckDB). Reads only."""
     from results.query import query as ask
 
     *folders, sql = folders_and_sql

@@ -1,4 +1,4 @@
-"""SQL over the tables of one or more sweeps: the views `runs`, `traces` and `labels`, in DuckDB.
+"""SQL over the tables of one or more sweeps: the views `runs`, `traces`, `labels` and `critical`, in DuckDB.
 
 The database lives in memory and may touch nothing outside it: neither files nor the network nor extensions. It sees the
 tables only because they are handed to it, so that a query can read a sweep and never write one.
@@ -53,7 +53,7 @@ def _create_views(connection: duckdb.DuckDBPyConnection, folders: Sequence[str |
     for number, folder in enumerate(folders):
         for table, data in _tables(open_sweep(folder)).items():
             connection.register(f"{table}_{number}", data)
-    for table in ("runs", "traces", "labels"):
+    for table in ("runs", "traces", "labels", "critical"):
         if len(folders) == 1:
             parts = [f"SELECT * FROM {table}_0"]
         else:
@@ -63,7 +63,12 @@ def _create_views(connection: duckdb.DuckDBPyConnection, folders: Sequence[str |
 
 
 def _tables(sweep: Sweep) -> dict[str, Any]:
-    return {"runs": sweep.runs_table(), "traces": sweep.traces_dataset(), "labels": sweep.labels_table()}
+    return {
+        "runs": sweep.runs_table(),
+        "traces": sweep.traces_dataset(),
+        "labels": sweep.labels_table(),
+        "critical": sweep.critical_table(),
+    }
 
 
 def _names(folders: Sequence[str | Path]) -> list[str]:

@@ -68,6 +68,33 @@ LABEL_TYPES: dict[str, pa.DataType] = {
     "thresholds": pa.string(),
 }
 
+CRITICAL_TYPES: dict[str, pa.DataType] = {
+    "quantity": pa.string(),
+    "detail": pa.string(),
+    "axis": pa.string(),
+    "axis_value": pa.float64(),
+    "axis_label": pa.string(),
+    "facet": pa.string(),
+    "facet_value": pa.float64(),
+    "facet_label": pa.string(),
+    "train_size": pa.int64(),
+    "outcome": pa.string(),
+    "budget_share": pa.float64(),
+    "budget_steps": pa.int64(),
+    "relation": pa.string(),
+    **dict.fromkeys(("value", "low", "high", "exact_low", "exact_high", "bracket_low", "bracket_high"), pa.float64()),
+    **dict.fromkeys(("smallest", "largest", "facts", "p", "peak_at", "dip_at", "detectable"), pa.float64()),
+    "verdict": pa.string(),
+    "design_effect": pa.float64(),
+    **dict.fromkeys(("n_runs", "n_seeds", "n_sizes"), pa.int64()),
+    "why": pa.string(),
+    "critical_version": pa.string(),
+    "classifier_version": pa.string(),
+    "settings": pa.string(),
+}
+"""What is read off a sweep as a whole (results.critical.table): null where a quantity has no such thing, and where a
+number is not known."""
+
 
 def trace_schema(config_columns: Sequence[str]) -> pa.Schema:
     """run_id, step, the metrics, then the config columns."""
@@ -83,6 +110,11 @@ def runs_schema(config_columns: Sequence[str]) -> pa.Schema:
 def labels_schema(config_columns: Sequence[str]) -> pa.Schema:
     """run_id, what the classifier says, then the config columns."""
     return _schema({"run_id": pa.string(), **LABEL_TYPES, **config_types(config_columns)})
+
+
+def critical_schema() -> pa.Schema:
+    """One row for each quantity, value of the axis and budget. The same in every sweep."""
+    return _schema(CRITICAL_TYPES)
 
 
 def config_types(names: Iterable[str]) -> dict[str, pa.DataType]:

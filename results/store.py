@@ -6,7 +6,7 @@
     attempts/0001               one a launch, numbered by taking the name
     packs/<pack_id>/            see results.pack_files
     traces/  weights/           published by packs
-    runs.parquet  labels.parquet  sensitivity.parquet  figures/
+    runs.parquet  labels.parquet  sensitivity.parquet  critical.parquet  figures/
 
 `launch.lock` is a flock: the kernel lets go of it when its holder dies, however it dies.
 """
@@ -188,6 +188,13 @@ class SweepStore:
 
         table = pa.Table.from_pandas(frame, preserve_index=False)
         self._replace_file("sensitivity.parquet", tables.encode(table.replace_schema_metadata(schema.METADATA)))
+
+    def write_critical(self, table: "pa.Table | pd.DataFrame") -> Path:
+        """Columns of schema.critical_schema; those that are missing become null. What was written."""
+        from results import schema, tables
+
+        self._replace_file("critical.parquet", tables.encode(schema.conform(table, schema.critical_schema())))
+        return self.root / "critical.parquet"
 
     def figure_path(self, name: str) -> Path:
         """Where a figure belongs; creates the folder."""

@@ -74,6 +74,10 @@ class Sweep:
         path = self.store.root / "sensitivity.parquet"
         return pq.read_table(path).to_pandas() if path.exists() else pd.DataFrame()
 
+    def critical(self, **where: Any) -> pd.DataFrame:
+        """One row for each quantity that `grokctl critical` found; none before it ran."""
+        return _frame(self.critical_table(), where)
+
     def traces(
         self, columns: Sequence[str] | None = None, *, include_running: bool = True, **where: Any
     ) -> pd.DataFrame:
@@ -101,6 +105,10 @@ class Sweep:
     def labels_table(self) -> pa.Table:
         path = self.store.root / "labels.parquet"
         return pq.read_table(path) if path.exists() else schema.labels_schema(self.plan["columns"]).empty_table()
+
+    def critical_table(self) -> pa.Table:
+        path = self.store.root / "critical.parquet"
+        return pq.read_table(path) if path.exists() else schema.critical_schema().empty_table()
 
     def traces_dataset(self, *, include_running: bool = True) -> ds.Dataset:
         """The published files, and one table in memory for what is committed but not published."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from results.classify.pass2 import is_settled
+from results.classify.pass2 import is_settled as is_settled
 from results.palette import PHASE_ORDER
 
 Bools = npt.NDArray[np.bool_]
