@@ -46,8 +46,10 @@ def critical(folder: Path, others: Sequence[Path], question: Question) -> Critic
             continue
         if random is not None:
             raise UserError(f"{other.store.root} is a second sweep of random labels", hint="Give one of them.")
-        random = more, read_traces(other)
-        warnings += _warn_of_symmetry(labels, more)
+        symmetric = _settings(more, other).set_index("run_id")["symmetric"]
+        random = more.assign(symmetric=more["run_id"].map(symmetric).astype(bool)), read_traces(other)
+        if not symmetric.all():
+            warnings.append("the random labels are not symmetric: for a commutative task D_mem is too small")
     try:
         check_question(labels, question, axes)
     except ValueError as error:
@@ -111,13 +113,6 @@ def _settings(labels: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
     parts = [pd.DataFrame({**pack["fixed"], **pack["runs"]}) for pack in sweep.plan["packs"]]
     planned = pd.concat(parts, ignore_index=True)
     return planned[planned["run_id"].isin(labels["run_id"])]
-
-
-def _warn_of_symmetry(labels: pd.DataFrame, random: pd.DataFrame) -> list[str]:
-    """Half of a commutative task's pairs need not be memorized twice; its random labels must be like that."""
-    del labels
-    symmetric = "symmetric" not in random.columns or bool(random["symmetric"].all())
-    return [] if symmetric else ["the random labels are not symmetric: for a commutative task D_mem is too small"]
 
 
 def _draw(sweep: Sweep, found: Sequence[Findings]) -> list[Path]:

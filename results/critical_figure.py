@@ -47,7 +47,7 @@ Line = Sequence[tuple[Any, Threshold]]
 
 
 def critical_figure(found: Findings, *, title: str = "") -> Figure:
-    """Draw the sizes of `found`, and its memory if it has any. ValueError if its axis is not one of positive numbers."""
+    """Draw the sizes of `found`, and its memory if any. ValueError if its axis is not one of positive numbers."""
     if found.curves is None:
         raise ValueError(f"{found.question.axis} is no axis of positive numbers: its sizes cannot be drawn")
     with house_style():
@@ -95,7 +95,8 @@ def _draw_sizes(axes: Axes, found: Findings, layout: AxisLayout) -> list[Line2D]
         line = [(s.axis_value, s.threshold) for s in found.sizes if s.share == 0.5 and s.budget_share == budget_share]
         if line:
             _draw_line(axes, line, layout, FAINT, linestyle=style, bars=False)
-            handles.append(Line2D([], [], color=FAINT, linestyle=style, label=f"D50 at {budget_share:g} T"))
+            key: dict[str, Any] = {"linestyle": style, "label": f"D50 at {budget_share:g} T"}
+            handles.append(Line2D([], [], color=FAINT, **key))
     for shift, (share, color) in zip((-1, 0, 1), SHADES.items(), strict=True):
         line = [(s.axis_value, s.threshold) for s in found.sizes if s.share == share and s.budget_share == 1]
         _draw_line(axes, line, layout, color, shift=shift)
@@ -137,7 +138,8 @@ def _draw_line(
     step = 0.05 * float(np.diff(layout.positions).min()) if len(layout.positions) > 1 else 0.0
     shown = [(places[value] + 2 * shift * step, end) for value, end in line if value in places]
     known = [(x, end) for x, end in shown if end.relation == "="]
-    axes.plot([x for x, _ in known], [end.value for _, end in known], color=color, linestyle=linestyle, linewidth=1.4)
+    style: dict[str, Any] = {"color": color, "linestyle": linestyle, "linewidth": 1.4}
+    axes.plot([x for x, _ in known], [end.value for _, end in known], **style)
     if not bars:
         return
     for x, end in known:

@@ -28,8 +28,8 @@ agree look as if they never could disagree, and with 5 to 11 seeds it held the t
 simulations. So two seeds are added to each leg, one that gains all and one that loses all (Bonett and Price 2012, for
 differences of paired proportions), each weighted by the square of **how nearly the seeds are all or nothing**:
 1 - sum of v (1 - v) over sum of m (1 - m), for the values v and their means m. That is 1 for zeros and ones and near 0
-for seeds that scatter about their mean, whose interval it hardly changes. Coverage is then 95 to 100 % for both, and for
-everything between; the price is width, which at 3 seeds leaves nothing to be said. (tests/simulations/critical.py)
+for seeds that scatter about their mean, whose interval it hardly changes. Coverage is then 95 to 100 % for both, and
+for everything between; the price is width, which at 3 seeds leaves nothing to be said. (tests/simulations/critical.py)
 
 Losses are turned over, so that everything above holds for them, and are judged on their own scale: `unit` is the
 range of the mean curve for a loss and 1 for an accuracy, and thresholds are in units.

@@ -2,14 +2,16 @@
 
 Huang et al. 2024, figure 1, drawn from measurements: the curve of memory (D_mem), that of generalization (D50, within
 the band from D05 to D95), the star where they cross with the box of its joint interval, and each run as a dot in the
-colour of its phase, the seeds of a cell side by side. A curve that is only bounded ends in an arrow at the bound: up for
-"larger than", down for "smaller than". Zones are named where the curves tell them.
+colour of its phase, the seeds of a cell side by side. A curve that is only bounded ends in an arrow at the bound: up
+for "larger than", down for "smaller than". The ground is pale in the colour of the zone, and white where the curves
+tell none.
 """
 
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -165,31 +167,23 @@ def _draw_curve(axes: Axes, places: Sequence[float], line: Sequence[Threshold | 
     bottom, top = axes.get_ylim()
     points = [(_log(x), end) for x, end in zip(places, line, strict=True) if end is not None and end.relation != "none"]
     halo = [withStroke(linewidth=3.4, foreground="white")]
-    for (x0, a), (x1, b) in zip(points, points[1:], strict=False):
-        if not (a.relation == b.relation and a.relation != "="):
-            style = "-" if a.relation == b.relation == "=" else (0, (3, 2))
+    for (x0, a), (x1, b) in pairwise(points):
+        if "=" in (a.relation, b.relation):
+            style: Any = "-" if a.relation == b.relation else (0, (3, 2))
             y = np.clip([_height(a), _height(b)], bottom - 1, top + 1)
             axes.plot([x0, x1], y, color=color, linewidth=1.8, linestyle=style, zorder=3, path_effects=halo)
     for x, end in points:
         if end.relation == "=":
-            low, high = (
-                _log(value) if math.isfinite(value) else edge for value, edge in ((end.low, bottom), (end.high, top))
-            )
+            low = bottom if math.isnan(end.low) else _log(end.low)
+            high = top if math.isnan(end.high) else _log(end.high)
             axes.plot([x, x], [low, high], color=color, linewidth=1.1, zorder=3.1)
             axes.plot(x, _height(end), "o", color=color, markersize=5, markeredgecolor="white", zorder=3.2)
-        else:
-            beyond = ARROW / PANEL[1] * (top - bottom) * (1 if end.relation == ">" else -1)
-            rim = 0.025 * (top - bottom)
-            y = float(np.clip(_height(end) + beyond, bottom + rim, top - rim))
-            axes.plot(
-                x,
-                y,
-                "^" if end.relation == ">" else "v",
-                color=color,
-                markersize=6.5,
-                markeredgecolor="white",
-                zorder=3.2,
-            )
+            continue
+        beyond = ARROW / PANEL[1] * (top - bottom) * (1 if end.relation == ">" else -1)
+        rim = 0.025 * (top - bottom)
+        y_at = float(np.clip(_height(end) + beyond, bottom + rim, top - rim))
+        marker = "^" if end.relation == ">" else "v"
+        axes.plot(x, y_at, marker, color=color, markersize=6.5, markeredgecolor="white", zorder=3.2)
 
 
 def _height(threshold: Threshold) -> float:

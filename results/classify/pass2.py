@@ -190,7 +190,7 @@ def standing(labels: pd.DataFrame, run_id: str, settings: ClassifierSettings) ->
         return "No neighbour has another training size, so nothing is known of more data."
     if not group.generalized.any():
         return f"Of its neighbours, {many}, none generalizes."
-    d50 = fit_d50(group.train_size[known], group.generalized[known], settings.pass2_level)
+    d50 = find_d50(group, group.generalized, settings.pass2_level)
     if d50 is None:
         return (
             f"Among its neighbours, {many}, D50 is not bracketed: no size where few generalize lies below one of many."

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from results.axes import check_column, distinct
-from results.cells import pooled_axes
+from results.cells import SEED_COLUMNS, pooled_axes
 from results.critical.memory import Count, Memory, RandomLabels, count_right, final_values, memory_sizes, thresholds
 from results.critical.modelwise import Ratio, modelwise_ratios
 from results.critical.outcomes import check_outcome
@@ -69,12 +69,11 @@ def check_question(labels: pd.DataFrame, question: Question, axes: Sequence[str]
     check_outcome(question.outcome)
     for name in (question.axis, *([question.facet] if question.facet else [])):
         check_column(labels, name, axes=axes)
-    if SIZE in (question.axis, question.facet):
-        raise ValueError(f"{SIZE} is what the sizes are read along; the axis must be another hyperparameter")
+    if taken := {question.axis, question.facet} & {SIZE, *SEED_COLUMNS}:
+        raise ValueError(f"sizes are read along {SIZE} over seeds; {min(taken)} cannot be axis or facet as well")
     n_sizes = labels[SIZE].nunique() if SIZE in labels.columns else 0
-    there = ", ".join(
-        f"{name} ({labels[name].nunique(dropna=False)} values)" for name in axes if name in labels.columns
-    )
+    counts = {name: labels[name].nunique(dropna=False) for name in axes if name in labels.columns}
+    there = ", ".join(f"{name} ({n} value{'s' if n != 1 else ''})" for name, n in counts.items())
     if n_sizes < 2:
         raise ValueError(f"critical sizes need runs at two train sizes or more; this sweep has {there or 'no axis'}")
     shown = [name for name in (question.facet, question.axis, SIZE) if name]

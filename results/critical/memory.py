@@ -36,9 +36,9 @@ EPSILON = 1e-9
 
 NOT_COMPARED = frozenset(
     {
-        "task", "task_kind", "symmetric", "target_dim", "label_noise", "train_size", "train_fraction", "val_size", "seed",
-        "data_seed", "init_seed", "chance_accuracy", "n_parameters", "eval_growth", "eval_gaps", "stop_val_accuracy",
-        "stop_patience_steps",
+        "task", "task_kind", "symmetric", "target_dim", "label_noise", "train_size", "train_fraction", "val_size",
+        "seed", "data_seed", "init_seed", "chance_accuracy", "n_parameters", "eval_growth", "eval_gaps",
+        "stop_val_accuracy", "stop_patience_steps",
     }
 )  # fmt: skip
 """What the question is asked about, and how often one looked. Everything else decides how a network is trained."""

@@ -1,13 +1,14 @@
 """Model-wise grokking: validation comes long after training, along the width of the network instead of time.
 
-Davies et al. 2022 and Huang et al. 2024 (section 4.2): with little data wider networks first fit the train set, and only
-much wider ones generalize. In a number: the width from which mean validation accuracy stays above half, over that from
-which mean training accuracy does; half is the middle between chance and 1. "Stays", because a curve that descends twice
-crosses half twice. Between the values of the axis the mean over seeds is drawn straight over the logarithm of width.
+Davies et al. 2022 and Huang et al. 2024 (section 4.2): with little data wider networks first fit the train set, and
+only much wider ones generalize. In a number: the width from which mean validation accuracy stays above half, over that
+from which mean training accuracy does; half is the middle between chance and 1. "Stays", because a curve that descends
+twice crosses half twice. Between the values of the axis the mean over seeds is drawn straight over the logarithm of
+width.
 
 The interval of the ratio is a jackknife over seeds with Student's quantile, on the logarithm. Model-wise grokking is
-said where it lies above 1.5, `none` where it lies below, `undetermined` otherwise. Where validation does not get above half
-within the grid, the ratio is only known to exceed that of the largest width, and nothing is concluded.
+said where it lies above 1.5, `none` where it lies below, `undetermined` otherwise. Where validation does not get above
+half within the grid, the ratio is only known to exceed that of the largest width, and nothing is concluded.
 """
 
 import math

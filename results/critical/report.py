@@ -108,9 +108,10 @@ def _modelwise_lines(found: Findings) -> Iterator[str]:
             yield f"over {axis}, {name} at {SIZE} {label_of(row[SIZE])}: {_verdict(row['verdict'])}; {row['why']}"
     for ratio in found.ratios:
         relation = "" if ratio.relation == "=" else f"{ratio.relation} "
+        factor = f"{relation}{ratio.value:.2g} {_interval(ratio.low, ratio.high, '.2g')}"
         yield (
-            f"model-wise grokking at {SIZE} {ratio.size:,}: {_verdict(ratio.verdict)}; validation needs "
-            f"{relation}{ratio.value:.2g} {_interval(ratio.low, ratio.high, '.2g')} times the {axis} that training needs"
+            f"model-wise grokking at {SIZE} {ratio.size:,}: {_verdict(ratio.verdict)}; validation needs {factor} times "
+            f"the {axis} that training needs"
         )
 
 

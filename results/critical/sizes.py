@@ -103,7 +103,7 @@ def find_threshold(
 
 def _without_fit(relation: str, shares: Shares, n_seeds: int, share: float, level: float) -> Threshold:
     """Not bracketed, so no interval; what is bounded is said by the exact one."""
-    nothing = dict.fromkeys(("value", "low", "high", "design_effect"), math.nan)
+    nothing: dict[str, Any] = dict.fromkeys(("value", "low", "high", "design_effect"), math.nan)
     return Threshold(relation=relation, **nothing, **_beside(shares, n_seeds, share, level))
 
 

@@ -48,4 +48,4 @@ def _average(weights: Floats, values: Floats) -> Floats:
     known = np.isfinite(values)
     total = weights[:, known].sum(axis=1)
     sums = weights[:, known] @ values[known]
-    return np.divide(sums, total, out=np.full(len(weights), np.nan), where=total > 0)
+    return np.asarray(np.divide(sums, total, out=np.full(len(weights), np.nan), where=total > 0))

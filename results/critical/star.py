@@ -1,4 +1,4 @@
-"""Where the curve of a critical size and the curve of memory cross over the axis: the star of Huang et al. 2024, figure 1.
+"""Where the curves of a critical size and of memory cross over the axis: the star of Huang et al. 2024, figure 1.
 
 At each value of the axis both curves are a number, or only bounded by the sizes that were trained. The sign of
 log D_mem - log D50 is known where the bounds part them. The star lies between the last value where memory is surely the

@@ -1,8 +1,8 @@
 """The four zones that D50 and D_mem part the plane of axis and train size into, and how well they foretell labels.
 
-Huang et al. 2024, figure 1: above the memory of the network lies **progression** (the train set cannot be memorized, so
-it is fitted only as the rule is found). Below it all is memorized, and the critical size decides: **grokking** above it,
-**ungrokking** below, and **semi-grokking** in the band between D05 and D95, where seeds disagree.
+Huang et al. 2024, figure 1: above the memory of the network lies **progression** (the train set cannot be memorized,
+so it is fitted only as the rule is found). Below it all is memorized, and the critical size decides: **grokking** above
+it, **ungrokking** below, and **semi-grokking** in the band between D05 and D95, where seeds disagree.
 
 **The score.** Each run belongs to one of three kinds by its label alone: beyond memory (`progression`, `confusion`:
 its train set was never fitted before it generalized, if it did), memorized and generalized (`grokking`), memorized and
@@ -118,7 +118,7 @@ def _is_above(line: Sequence[Threshold | None], curves: Curves, axis_value: floa
     if before and after and before.is_inside and after.is_inside:
         x0, x1 = math.log(curves.axis[right - 1]), math.log(curves.axis[right])
         t = (math.log(axis_value) - x0) / (x1 - x0)
-        return size > before.value * (after.value / before.value) ** t
+        return bool(size > before.value * (after.value / before.value) ** t)
     sides = {_exceeds(size, end) for end in (before, after)}
     return sides.pop() if len(sides) == 1 else None
 
@@ -210,9 +210,8 @@ def _score(
     predictor: str, left_out: str, seeds: npt.NDArray[Any], truth: Objects, told: Objects, level: float
 ) -> Score:
     scored = truth != NOT_TOLD
-    each = np.array(
-        [balanced_accuracy(truth[own], told[own]) for own in (scored & (seeds == s) for s in np.unique(seeds))]
-    )
+    of_seed = [scored & (seeds == seed) for seed in np.unique(seeds)]
+    each = np.array([balanced_accuracy(truth[own], told[own]) for own in of_seed])
     each = each[np.isfinite(each)]
     half = math.nan
     if len(each) > 2:
