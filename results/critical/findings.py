@@ -69,8 +69,8 @@ def check_question(labels: pd.DataFrame, question: Question, axes: Sequence[str]
     check_outcome(question.outcome)
     for name in (question.axis, *([question.facet] if question.facet else [])):
         check_column(labels, name, axes=axes)
-    if taken := {question.axis, question.facet} & {SIZE, *SEED_COLUMNS}:
-        raise ValueError(f"sizes are read along {SIZE} over seeds; {min(taken)} cannot be axis or facet as well")
+    if taken := [name for name in (SIZE, *SEED_COLUMNS) if name in (question.axis, question.facet)]:
+        raise ValueError(f"sizes are read along {SIZE} over seeds; {taken[0]} cannot be axis or facet as well")
     n_sizes = labels[SIZE].nunique() if SIZE in labels.columns else 0
     counts = {name: labels[name].nunique(dropna=False) for name in axes if name in labels.columns}
     there = ", ".join(f"{name} ({n} value{'s' if n != 1 else ''})" for name, n in counts.items())
