@@ -1,7 +1,7 @@
 """Packs against one Ray Tune trial a run: what one more short run costs, a warm launch, and the logs of both.
 
-Both train Liu et al.'s toy (decoder 32 wide) for 100 steps; Tune's trials report once, grokctl's runs have their usual
-evaluations, labels and diagram. On grokctl's side the cost of one more run is the difference between whole launches,
+Both train Liu et al.'s toy (decoder 32 wide) for 100 steps and are evaluated at the end; grokctl's runs at steps 0, 1 and
+10 too, and then they are labelled and drawn. On grokctl's side the cost of one more run is the difference between whole launches,
 each with its own Ray; on Tune's it is the time from one trial's end to the last one's, so starts are left out of both.
 """
 
@@ -25,6 +25,7 @@ model: {{kind: toy, width: 32, depth: 2}}
 loss: mse
 optimizer: {{kind: adamw, embedding_learning_rate: 1e-3, embedding_weight_decay: 0.0}}
 steps: 100
+evaluation: {{growth: 10, gaps: 1}}
 train_size: 45
 grid:
   learning_rate: {{geomspace: [1e-4, 1e-2, 16]}}

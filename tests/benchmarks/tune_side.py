@@ -82,6 +82,12 @@ def seconds_per_trial(settings: str, count: int, skip: int) -> float:
         def step(self) -> dict[str, Any]:
             return {**train_one(self.asked), "ended_at": time.time(), "done": True}
 
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            """Without this one each trial ends with an error, and its actor is not used again."""
+
+        def load_checkpoint(self, checkpoint: Any) -> None:
+            """Nothing to go on from."""
+
     def trial(config: dict[str, Any]) -> None:
         tune.report({**train_one(config), "ended_at": time.time()})
 
