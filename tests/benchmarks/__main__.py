@@ -56,7 +56,8 @@ def measure(group: str, setting: Setting) -> Iterator[Row]:
         yield from importlib.import_module(f"benchmarks.{group}").rows(setting)
     except Exception as error:
         traceback.print_exc()
-        yield Row(comparison=f"{group}: {FAILED}", beside=f"{type(error).__name__}: {str(error).splitlines()[-1]}")
+        message = str(error).splitlines() or [""]
+        yield Row(comparison=f"{group}: {FAILED}", beside=f"{type(error).__name__}: {message[-1]}")
     print(f"({group}: {time.monotonic() - start:.0f} s)", file=sys.stderr, flush=True)
 
 

@@ -1,8 +1,9 @@
 """Packs against one Ray Tune trial a run: what one more short run costs, a warm launch, and the logs of both.
 
-Both train Liu et al.'s toy (decoder 32 wide) for 100 steps and are evaluated at the end; grokctl's runs at steps 0, 1 and
-10 too, and then they are labelled and drawn. On grokctl's side the cost of one more run is the difference between whole launches,
-each with its own Ray; on Tune's it is the time from one trial's end to the last one's, so starts are left out of both.
+Both train Liu et al.'s toy (decoder 32 wide) for 100 steps and are evaluated at the end; grokctl's runs at steps 0, 1
+and 10 too, and then they are labelled and drawn. On grokctl's side the cost of one more run is the difference between
+whole launches, each with its own Ray; on Tune's it is the time from one trial's end to the last one's, so starts are
+left out of both.
 """
 
 import statistics
