@@ -82,6 +82,16 @@ def toy_step(width: int, *, device: str, compiled: bool = False) -> Step:
     return training_step(model, optimizer, lambda: F.mse_loss(model(pairs_BT), targets_BK), compiled)
 
 
+def image_mlp_step(images: int, *, device: str, compiled: bool = False) -> Step:
+    """A training step of a 4 x 400 perceptron on so many images of MNIST's size."""
+    torch.manual_seed(0)
+    inputs_BT, labels_B = torch.rand(images, 784, device=device), torch.randint(10, (images,), device=device)
+    hidden = [nn.Linear(784, 400), nn.ReLU(), *(m for _ in range(3) for m in (nn.Linear(400, 400), nn.ReLU()))]
+    model = nn.Sequential(*hidden, nn.Linear(400, 10)).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
+    return training_step(model, optimizer, lambda: F.cross_entropy(model(inputs_BT), labels_B), compiled)
+
+
 def training_step(
     model: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[], Tensor], compiled: bool
 ) -> Step:

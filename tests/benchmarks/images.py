@@ -6,17 +6,17 @@ of the peak says how small. The pixels are random: a dense product takes as long
 
 import functools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-import torch
-import torch.nn.functional as F
 from images_helpers import mlp, part, write_images
-from torch import nn
 
+from benchmarks import baseline
+from benchmarks.crew import Crew, gather
 from benchmarks.harness import Row, Setting, interleave
 from benchmarks.peak import peak_flops
-from benchmarks.turns import Work, rate, workers
 from orchestrator.machine import cpu_count
 from trainers import cost, engine, lanes
 from trainers.batches import Batches
@@ -30,86 +30,51 @@ def flops_per_step(images: int) -> float:
     return 2.0 * images * (3 * (first + hidden + last) - first)
 
 
-def single_run(images: int, device: str) -> Work:
-    """What users write: Sequential, AdamW(fused=True), the batch on the device once, no evaluation."""
-    sizes = [SIDE**2, *[WIDTH] * DEPTH, CLASSES]
-    layers: list[nn.Module] = []
-    for i in range(DEPTH + 1):
-        layers += [nn.Linear(*sizes[i : i + 2]), nn.ReLU()]
-    model = nn.Sequential(*layers[:-1]).to(device)
-    inputs, labels = torch.rand(images, SIDE**2, device=device), torch.randint(CLASSES, (images,), device=device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
-
-    def step() -> int:
-        optimizer.zero_grad()
-        F.cross_entropy(model(inputs), labels).backward()
-        optimizer.step()
-        return _done(1, device)
-
-    return step
+def single(images: int, device: str) -> tuple[Callable[[], object], int]:
+    return baseline.image_mlp_step(images, device=device), 1
 
 
-def pack(folder: Path, images: int, n_lanes: int, threads: int, device: str) -> Work:
+def pack(folder: Path, images: int, n_lanes: int, device: str) -> tuple[Callable[[], object], int]:
     """The step of a full pack."""
-    torch.set_num_threads(threads)
     configs = [mlp(folder, width=WIDTH, depth=DEPTH, train_size=images, val_size=1, seed=i) for i in range(n_lanes)]
     held = lanes.empty(configs, n_lanes, device)
     for lane, config in enumerate(configs):
         held.put(lane, config)
     batch = Batches(held, configs, [0] * n_lanes).at([0] * n_lanes)
     step = engine.make_step(held, batch, configs[0], "eager")
-
-    def work() -> int:
-        step(held, batch)
-        return _done(n_lanes, device)
-
-    return work
-
-
-def _done(run_steps: int, device: str) -> int:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return run_steps
-
-
-def with_threads(threads: int, work: Work, seconds: float) -> float:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        return rate(work, seconds)
-    finally:
-        torch.set_num_threads(before)
+    return functools.partial(step, held, batch), n_lanes
 
 
 def rows(setting: Setting) -> Iterator[Row]:
     images, turn_s = (100, 0.1) if setting.quick else (IMAGES, 1.5)
     cores = cpu_count() if setting.device == "cpu" else 1
-    with tempfile.TemporaryDirectory(prefix="grokctl-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="grokctl-bench-") as name, ExitStack() as stack:
         pool = part(images, side=SIDE, n_classes=CLASSES)
         folder = write_images(Path(name), pool=pool, val=part(CLASSES, side=SIDE, n_classes=CLASSES))
-        n_lanes = cost.preferred_lanes(
-            mlp(folder, width=WIDTH, depth=DEPTH, train_size=images, val_size=1), setting.device
-        )
-        single = single_run(images, setting.device)
-        with workers(cores, pack, folder, images, n_lanes, 1, setting.device) as side_by_side:
-            sides = {"pack": lambda: side_by_side(turn_s)}
-            for threads in {1, cores}:
-                sides[f"single {threads}"] = functools.partial(with_threads, threads, single, turn_s)
-            if cores > 1:
-                together = pack(folder, images, n_lanes, cores, setting.device)
-                together()
-                sides["one process"] = functools.partial(with_threads, cores, together, turn_s)
-            sides["peak"] = lambda: peak_flops(setting.device, threads=cores, repeats=1)
-            found = interleave(sides, setting.repeats())
-    best = max(found[f"single {threads}"] for threads in {1, cores})
+        example = mlp(folder, width=WIDTH, depth=DEPTH, train_size=images, val_size=1)
+        packs = {"folder": folder, "images": images, "n_lanes": cost.preferred_lanes(example, setting.device)}
+
+        def crew(make: Callable[..., Any], members: int, threads: int, **arguments: Any) -> Crew:
+            gathered = gather(make, members=members, threads=threads, device=setting.device, **arguments)
+            stack.callback(gathered.dismiss)
+            return gathered
+
+        crews = {"pack": crew(pack, cores, 1, **packs), "single 1": crew(single, 1, 1, images=images)}
+        if cores > 1:
+            crews["one process"] = crew(pack, 1, cores, **packs)
+            crews["single all"] = crew(single, 1, cores, images=images)
+        sides = {name: functools.partial(crew.rate, turn_s) for name, crew in crews.items()}
+        sides["peak"] = functools.partial(peak_flops, setting.device, threads=cores, repeats=1)
+        found = interleave(sides, setting.repeats())
+    best = max(found["single 1"], found.get("single all", 0))
     other = f"; in one process with {cores} threads {found['one process']:.3g}" if cores > 1 else ""
     yield Row(
         comparison=f"MLP {DEPTH} x {WIDTH} on {images} images, full batch",
         ours=found["pack"],
         baseline=best,
         unit="run-steps/s",
-        beside=f"{cores} processes of {n_lanes} lanes{other}; single run: the better of 1 and {cores} threads. "
-        "The goal is 1.5x, or the share of the peak in the next row",
+        beside=f"{cores} processes of {packs['n_lanes']} lanes{other}; single run: better of 1 and {cores} threads. "
+        f"Start {crews['pack'].start_s:.0f} s. The goal is 1.5x, or the share of the peak in the next row",
     )
     percent = 100 * flops_per_step(images) / found["peak"]
     yield Row(
