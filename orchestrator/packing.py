@@ -45,6 +45,10 @@ MAX_PACK_S = 3 * 3600.0
 """A pack is shorter than this where it can be cut without emptying lanes: its segments then stay short, too."""
 COMPILE_S = 40.0
 """What torch.compile costs for each shape and process without a warm cache (measured: 20 to 35 s on an idle core)."""
+TRACE_S = 1.0
+"""What an eager program for another number of lanes costs."""
+TAIL_MUST_SAVE = 4
+"""A pack may shrink if its idle lanes cost this many times a program."""
 COMPILE_MUST_SAVE = 4
 """Compiling is chosen if it saves this many times its cost: the estimate may be off by a factor."""
 GRAINS = (float("inf"), 2.0, 1.0, 0.75, 0.6, 0.5, 0.4, 1 / 3, 0.25, 0.2, 1 / 6, 0.125, 1 / 12, 1 / 16)
@@ -230,6 +234,7 @@ class _Cutter:
             segment_steps=segment_steps,
             device=self.slots.device,
             keep_weights=self.options.keep_weights,
+            tail=self._tail(share, steps),
         )
         return Pack(
             pack_id=pack_id(run_ids[indices].tolist(), settings, share.band.config.loss_dtype),
@@ -240,6 +245,17 @@ class _Cutter:
             memory_bytes=self.cost.memory_bytes(share.band.config, share.lanes),
             publish_runs=publish_runs,
         )
+
+    def _tail(self, share: _Share, steps: np.ndarray) -> tuple[int, ...]:
+        """Smaller numbers of lanes for the end of the queue, where idle lanes cost more than further programs do."""
+        lane_steps = share.lanes * share.steps_of_all_lanes
+        idle_steps = lane_steps - int(steps.sum())
+        if share.band.config.stop_val_accuracy is not None:
+            # Nobody knows when; with luck all but one of the last round stop at once.
+            idle_steps = max(idle_steps, (share.lanes - 1) * int(steps.max()) // 2)
+        idle_s = share.seconds * idle_steps / lane_steps
+        program_s = COMPILE_S if share.band.engine == "compiled" else TRACE_S
+        return halvings(share.lanes)[: int(idle_s / (TAIL_MUST_SAVE * program_s))]
 
     def _segment_steps(self, share: _Share, budget: int) -> int:
         """The longest budget of the pack, cut into equal segments."""
@@ -370,7 +386,17 @@ def schedule_length(steps: np.ndarray, lanes: int) -> int:
 
 def halved(settings: PackSettings) -> PackSettings:
     """With half the lanes, for a pack that ran out of memory."""
-    return replace(settings, lanes=-(-settings.lanes // 2))
+    lanes = -(-settings.lanes // 2)
+    return replace(settings, lanes=lanes, tail=tuple(size for size in settings.tail if size < lanes))
+
+
+def halvings(lanes: int) -> tuple[int, ...]:
+    """Half of the lanes, a quarter and so on, down to one."""
+    found: tuple[int, ...] = ()
+    while lanes > 1:
+        lanes = -(-lanes // 2)
+        found = (*found, lanes)
+    return found
 
 
 def pack_id(run_ids: Sequence[str], settings: PackSettings, dtype: str) -> str:

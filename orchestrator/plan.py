@@ -112,7 +112,8 @@ class PlannedPack:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "PlannedPack":
-        return cls(**{**record, "settings": PackSettings(**record["settings"])})
+        settings = record["settings"]
+        return cls(**{**record, "settings": PackSettings(**{**settings, "tail": tuple(settings["tail"])})})
 
 
 @dataclass(frozen=True, kw_only=True)

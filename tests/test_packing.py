@@ -272,4 +272,4 @@ def test_pack_ids_name_what_decides_the_bits():
         for dtype in ("float32", "float64")
     }
     assert len(ids) == 12
-    assert pack_id(["a", "b"], plain, "float32") == "a64a870cf9ac3013"
+    assert pack_id(["a", "b"], plain, "float32") == "ef062dd6e252a586"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trainers.lanes import Lanes
 
-VERSION = 1
+VERSION = 2
 
 
 def dump(lanes: Lanes, state: dict[str, Any]) -> bytes:
@@ -21,15 +21,24 @@ def dump(lanes: Lanes, state: dict[str, Any]) -> bytes:
     return safetensors.torch.save(_tensors(lanes), metadata=metadata)
 
 
-def load(data: bytes, lanes: Lanes) -> dict[str, Any]:
-    """Copy the tensors into `lanes` and return the state.
+def read_state(data: bytes) -> dict[str, Any]:
+    """The small values.
 
     Raises:
-        ValueError: the bytes are damaged, of another version or of a pack with other shapes.
+        ValueError: the bytes are no checkpoint, or one of another version.
     """
     state = _metadata(data)
     if state.pop("version", None) != VERSION:
         raise ValueError(f"this checkpoint has another version than {VERSION}; use the grokctl that wrote it")
+    return state
+
+
+def load_tensors(data: bytes, lanes: Lanes) -> None:
+    """Copy the tensors into `lanes`.
+
+    Raises:
+        ValueError: the bytes are damaged, or of a pack with other shapes.
+    """
     try:
         stored = safetensors.torch.load(data)
     except SafetensorError as error:
@@ -38,7 +47,6 @@ def load(data: bytes, lanes: Lanes) -> dict[str, Any]:
         if name not in stored or stored[name].shape != tensor.shape or stored[name].dtype != tensor.dtype:
             raise ValueError(f"the checkpoint does not fit this pack: {name}")
         tensor.copy_(stored[name])
-    return state
 
 
 def _tensors(lanes: Lanes) -> dict[str, Tensor]:

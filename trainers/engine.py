@@ -8,10 +8,12 @@ already traced.
 L lanes, B examples of a batch, P parameters, T operands, C classes, K outputs, H hyperparameters.
 """
 
-from collections.abc import Callable
-from typing import Any
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import torch
+import torch.utils.deterministic
 from torch import Tensor
 from torch.func import grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -24,7 +26,7 @@ from trainers.metrics.dense import measure
 from trainers.models import layout, mlp, toy, transformer
 from trainers.models.draws import Draws
 from trainers.optimizers import Moments, unpack, update_
-from trainers.trace import Engine
+from trainers.trace import Engine, PackSettings
 
 FORWARDS = {
     "transformer": {"plain": transformer.forward_plain, "fast": transformer.forward},
@@ -66,15 +68,38 @@ def loss_of_run(config: RunConfig, engine: Engine) -> Callable[..., Tensor]:
 
 _STEPS: dict[tuple[Any, ...], Step] = {}
 """Tracing takes a second and compiling many, so packs of equal shapes in one process share a program."""
+MOST_PROGRAMS = 64
+"""Of steps, and of evaluations, that a process remembers."""
+Program = TypeVar("Program")
+
+
+def prepare(settings: PackSettings) -> None:
+    """Set what this process computes with, before its first step."""
+    torch.set_num_threads(settings.threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # The gradient of a gather adds in any order otherwise, and grokking amplifies the last bit.
+    is_parallel = settings.device == "cuda" or settings.threads > 1
+    torch.use_deterministic_algorithms(is_parallel, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def make_step(lanes: Lanes, batch: Batch, config: RunConfig, engine: Engine) -> Step:
     """One optimizer step of every lane, in place. `config` is any of the pack's: only what they share matters."""
-    signature = tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in _arguments(lanes, batch))
-    key = (shape_key(config), engine, signature)
-    if key not in _STEPS:
-        _STEPS[key] = _trace(lanes, batch, config, engine)
-    return _STEPS[key]
+    key = (shape_key(config), engine, _signature(_arguments(lanes, batch)))
+    return _remembered(_STEPS, key, lambda: _trace(lanes, batch, config, engine))
+
+
+def _signature(tensors: Iterable[Tensor]) -> tuple[Any, ...]:
+    return tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in tensors)
+
+
+def _remembered(programs: dict[Any, Program], key: Any, make: Callable[[], Program]) -> Program:
+    """The program of this key; the one that was not asked for longest is forgotten."""
+    program = programs.pop(key) if key in programs else make()
+    programs[key] = program
+    if len(programs) > MOST_PROGRAMS:
+        programs.pop(next(iter(programs)))
+    return program
 
 
 def _trace(lanes: Lanes, batch: Batch, config: RunConfig, engine: Engine) -> Step:
@@ -118,24 +143,44 @@ def _arguments(lanes: Lanes, batch: Batch) -> tuple[Tensor, ...]:
 EVALUATION_BYTES = 64 * 2**20
 """Lanes are evaluated in groups whose hidden activations over the whole table stay below this."""
 
+_EVALUATIONS: dict[tuple[Any, ...], Callable[..., Tensor]] = {}
+
 
 def evaluate(lanes: Lanes, which: list[int], config: RunConfig, engine: Engine) -> Tensor:
     """(len(which), 5) float64 metrics of these lanes, in the order of trace.DENSE_METRICS."""
-    apply = network(config, engine)
-
-    def of_run(
-        vector_P: Tensor, targets_CK: Tensor, inputs_ET: Tensor, labels_E: Tensor, train_E: Tensor, val_E: Tensor
-    ) -> Tensor:
-        forward = lambda vector, inputs: apply(vector, inputs, None)  # noqa: E731
-        return measure(forward, vector_P, inputs_ET, labels_E, train_E, val_E, targets_CK, config)
-
-    group = max(1, EVALUATION_BYTES // (4 * layout.widest(config) * lanes.n_evaluated))
+    most = max(1, EVALUATION_BYTES // (4 * layout.widest(config) * lanes.n_evaluated))
     found = []
     with torch.no_grad():
-        for start in range(0, len(which), group):
-            chosen = torch.tensor(which[start : start + group], device=lanes.device)
-            examples = lanes.examples(chosen)
-            shared = None if examples.inputs.dim() == 2 else 0
-            in_dims = (0, 0, shared, 0, 0, 0)
-            found.append(vmap(of_run, in_dims)(lanes.parameters_LP[chosen], lanes.targets_LCK[chosen], *examples))
+        for group in _groups(which, most):
+            chosen = torch.tensor(group, device=lanes.device)
+            arguments = (lanes.parameters_LP[chosen], lanes.targets_LCK[chosen], *lanes.examples(chosen))
+            found.append(_evaluation(arguments, config, engine)(*arguments))
     return torch.cat(found)
+
+
+def _groups(which: list[int], most: int) -> Iterator[list[int]]:
+    """Lanes due at one time, in groups of 1, 2, 4, ... at most `most`: each size is a program of its own, and lanes
+    that are out of step would ask for every size."""
+    start = 0
+    while start < len(which):
+        size = 1 << (min(most, len(which) - start).bit_length() - 1)
+        yield which[start : start + size]
+        start += size
+
+
+def _evaluation(arguments: tuple[Tensor, ...], config: RunConfig, engine: Engine) -> Callable[..., Tensor]:
+    """A traced program: vmap would cost Python time at every operation of every evaluation."""
+
+    def trace() -> Callable[..., Tensor]:
+        apply = network(config, engine)
+
+        def of_run(
+            vector_P: Tensor, targets_CK: Tensor, inputs_ET: Tensor, labels_E: Tensor, train_E: Tensor, val_E: Tensor
+        ) -> Tensor:
+            forward = lambda vector, inputs: apply(vector, inputs, None)  # noqa: E731
+            return measure(forward, vector_P, inputs_ET, labels_E, train_E, val_E, targets_CK, config)
+
+        inputs_axis = None if arguments[2].dim() == 2 else 0
+        return make_fx(vmap(of_run, (0, 0, inputs_axis, 0, 0, 0)))(*arguments)
+
+    return _remembered(_EVALUATIONS, (shape_key(config), engine, _signature(arguments)), trace)

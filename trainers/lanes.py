@@ -8,7 +8,7 @@ operands or pixels, C classes, K outputs, H hyperparameters.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -88,6 +88,14 @@ class Lanes:
             is_train_LE=torch.cat([train_LD, torch.zeros_like(val_LV)], 1),
             is_val_LE=torch.cat([torch.zeros_like(train_LD), val_LV], 1),
         )
+
+    def narrowed(self, which: Sequence[int]) -> "Lanes":
+        """These lanes alone, in this order."""
+        chosen = torch.tensor(which, device=self.device)
+        moments = Moments(self.moments.first_LP[chosen], self.moments.second_LP[chosen])
+        rest = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "moments"}
+        own = {name: tensor[chosen] for name, tensor in rest.items() if name != "inputs_NT"}
+        return Lanes(moments=moments, inputs_NT=self.inputs_NT, **own)
 
     def put(self, lane: int, config: RunConfig) -> None:
         """Fill a lane with a run before its first step."""

@@ -1,10 +1,10 @@
 """train_pack: the runs of one pack, trained side by side. The file to read first.
 
-A pack trains in segments of a fixed number of steps. At the start of a segment waiting runs take the idle lanes. Within
-it all lanes step together, up to the next moment at which one of them is due for evaluation; a run that spent its
-budget, met its stop rule or diverged leaves its lane, which stays idle to the end of the segment. At the end of each
-segment everything is handed out as a TraceBlock, with a checkpoint from which training goes on bit for bit. No decision
-depends on a clock.
+A pack trains in segments of a fixed number of steps. At the start of a segment waiting runs take the idle lanes; where
+fewer runs are left than lanes, the pack shrinks to the next of its fixed sizes. Within a segment all lanes step
+together, up to the next moment at which one of them is due for evaluation; a run that spent its budget, met its stop
+rule or diverged leaves its lane, which stays idle to the end of the segment. At the end of each segment everything is
+handed out as a TraceBlock, with a checkpoint from which training goes on bit for bit. No decision depends on a clock.
 """
 
 import time
@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
 from trainers import checkpoint as checkpoints
 from trainers import engine, lanes
@@ -39,7 +38,7 @@ def train_pack(
         on_progress: called between evaluations with the steps trained so far.
     """
     assert len({shape_key(config) for config in configs}) == 1, "the runs of a pack share one shape key"
-    torch.set_num_threads(settings.threads)
+    engine.prepare(settings)
     pack = _Pack(configs, settings, on_progress or (lambda progress: None))
     if checkpoint is not None:
         pack.restore(checkpoint)
@@ -70,9 +69,10 @@ class _Pack:
 
     def __init__(self, configs: Sequence[RunConfig], settings: PackSettings, on_progress: OnProgress) -> None:
         self.configs, self.settings, self.on_progress = configs, settings, on_progress
+        self.run_ids = [config.run_id for config in configs]
         self.tensors = lanes.empty(configs, settings.lanes, settings.device)
         self.slots = [_Lane() for _ in range(settings.lanes)]
-        self.next_run = self.segment = self.run_steps = self.runs_ended = 0
+        self.next_run = self.segment = self.run_steps = self.lane_steps = self.runs_ended = 0
         self.step: engine.Step | None = None
 
     @property
@@ -85,6 +85,7 @@ class _Pack:
 
     def train_segment(self) -> TraceBlock:
         found = _Segment()
+        self._shrink()
         self._refill(found)
         batches = Batches(self.tensors, [self._config(slot) for slot in self.slots], [s.done for s in self.slots])
         remaining = self.settings.segment_steps
@@ -99,6 +100,18 @@ class _Pack:
 
     def _config(self, slot: _Lane) -> RunConfig | None:
         return None if slot.run is None else self.configs[slot.run]
+
+    def _shrink(self) -> None:
+        """Let go of lanes that no run will take. A smaller program is another program, so sizes are few and planned."""
+        n_left = len(self.busy) + len(self.configs) - self.next_run
+        size = min((size for size in (self.settings.lanes, *self.settings.tail) if size >= n_left), default=n_left)
+        if size >= len(self.slots):
+            return
+        idle = [lane for lane in range(len(self.slots)) if lane not in self.busy]
+        kept = [*self.busy, *idle][:size]
+        self.slots = [self.slots[lane] for lane in kept]
+        self.tensors = self.tensors.narrowed(kept)
+        self.step = None
 
     def _refill(self, found: _Segment) -> None:
         """Waiting runs, in their order, take the idle lanes; their first row is of the initial weights."""
@@ -136,6 +149,7 @@ class _Pack:
             for slot in self.slots:
                 slot.done += 1
         self.run_steps += count * len(busy)
+        self.lane_steps += count * len(self.slots)
         for lane in busy:
             self.slots[lane].wall_s += (time.perf_counter() - start) / len(busy)
 
@@ -202,25 +216,31 @@ class _Pack:
             ended=tuple(found.ended),
             checkpoint=self.checkpoint() if self.has_work else None,
             run_steps=self.run_steps,
+            lane_steps=self.lane_steps,
         )
 
     def checkpoint(self) -> bytes:
         state = {
-            "run_ids": [config.run_id for config in self.configs],
+            "run_ids": self.run_ids,
             "slots": [[slot.run, slot.done, slot.above_since, slot.wall_s] for slot in self.slots],
-            "counters": [self.next_run, self.segment, self.run_steps, self.runs_ended],
+            "counters": [self.next_run, self.segment, self.run_steps, self.lane_steps, self.runs_ended],
         }
         return checkpoints.dump(self.tensors, state)
 
     def restore(self, data: bytes) -> None:
-        state = checkpoints.load(data, self.tensors)
+        state = checkpoints.read_state(data)
         missing = {"run_ids", "slots", "counters"} - state.keys()
         if missing:
             raise ValueError(f"this checkpoint lacks {', '.join(sorted(missing))}")
-        if state["run_ids"] != [config.run_id for config in self.configs]:
+        if state["run_ids"] != self.run_ids:
             raise ValueError("this checkpoint is of a pack with other runs")
+        if len(state["slots"]) not in (self.settings.lanes, *self.settings.tail):
+            raise ValueError(f"this checkpoint is of a pack with {len(state['slots'])} lanes")
         self.slots = [_Lane(*values) for values in state["slots"]]
-        self.next_run, self.segment, self.run_steps, self.runs_ended = state["counters"]
+        self.next_run, self.segment, self.run_steps, self.lane_steps, self.runs_ended = state["counters"]
+        if len(self.slots) != self.settings.lanes:  # the pack had shrunk
+            self.tensors = lanes.empty(self.configs, len(self.slots), self.settings.device)
+        checkpoints.load_tensors(data, self.tensors)
         for lane, slot in enumerate(self.slots):
             config = self._config(slot)
             if config is not None:

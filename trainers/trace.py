@@ -26,6 +26,8 @@ class PackSettings:
     segment_steps: int
     """Steps between commits. Lanes are refilled at these boundaries only."""
     device: Literal["cpu", "cuda"]
+    tail: tuple[int, ...] = ()
+    """Smaller numbers of lanes, descending, that the pack shrinks to where they hold all runs that are left."""
     keep_weights: bool = False
 
 
@@ -57,6 +59,8 @@ class TraceBlock:
     """State after the segment, from which train_pack goes on bit for bit; None after the last."""
     run_steps: int
     """Steps trained so far, summed over runs, since the pack's start."""
+    lane_steps: int
+    """The same, idle lanes included: run_steps / lane_steps is the pack's occupancy."""
 
 
 @dataclass(frozen=True, kw_only=True)
