@@ -181,6 +181,7 @@ def _evaluation(arguments: tuple[Tensor, ...], config: RunConfig, engine: Engine
             return measure(forward, vector_P, inputs_ET, labels_E, train_E, val_E, targets_CK, config)
 
         inputs_axis = None if arguments[2].dim() == 2 else 0
-        return make_fx(vmap(of_run, (0, 0, inputs_axis, 0, 0, 0)))(*arguments)
+        graph = make_fx(vmap(of_run, (0, 0, inputs_axis, 0, 0, 0)))(*arguments)
+        return torch.compile(graph, dynamic=False) if engine == "compiled" else graph
 
     return _remembered(_EVALUATIONS, (shape_key(config), engine, _signature(arguments)), trace)
