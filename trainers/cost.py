@@ -42,8 +42,8 @@ Speed = Amounts
 
 SPEEDS: dict[str, dict[Engine, Speed]] = {
     "cpu": {
-        "plain": Speed(flops=1.0e-11, activations=1.7e-9, logits=1.2e-8, parameters=6e-9, operations=5.3e-6),
-        "eager": Speed(flops=1.0e-11, activations=1.7e-9, logits=1.2e-8, parameters=6e-9, operations=5.3e-6),
+        "plain": Speed(flops=1.6e-11, activations=1.2e-9, logits=9e-9, parameters=8e-9, operations=7e-6),
+        "eager": Speed(flops=1.6e-11, activations=1.2e-9, logits=9e-9, parameters=8e-9, operations=7e-6),
         "compiled": Speed(flops=1.0e-11, activations=0.8e-9, logits=5e-9, parameters=1e-9, operations=0.3e-6),
     }
 }
@@ -129,7 +129,7 @@ def _activations(config: RunConfig) -> float:
 def _operations(config: RunConfig) -> float:
     """Nodes of the graph of a step with Adam, counted at depths 1 to 3 in the eager engine of November 2026; kernels of
     the compiled one are fewer in proportion."""
-    return 220 + 250 * config.depth if config.model == "transformer" else 150 + 36 * config.depth
+    return 140 + 375 * config.depth if config.model == "transformer" else 150 + 36 * config.depth
 
 
 def preferred_lanes(config: RunConfig, device: str) -> int:
