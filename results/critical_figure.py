@@ -89,7 +89,7 @@ def _round_values(low: float, high: float) -> list[float]:
 
 
 def _draw_sizes(axes: Axes, found: Findings, layout: AxisLayout) -> list[Line2D]:
-    axes.set_title("what half of the seeds, and nearly none and all, need", loc="left", pad=5)
+    axes.set_title(_need(found.question.outcome), loc="left", pad=5)
     handles = []
     for budget_share, style in ((0.25, ":"), (0.5, "--")):
         line = [(s.axis_value, s.threshold) for s in found.sizes if s.share == 0.5 and s.budget_share == budget_share]
@@ -102,6 +102,11 @@ def _draw_sizes(axes: Axes, found: Findings, layout: AxisLayout) -> list[Line2D]
         _draw_line(axes, line, layout, color, shift=shift)
         handles.append(Line2D([], [], color=color, marker="o", markersize=4, label=f"D{round(100 * share):02d}"))
     return handles
+
+
+def _need(outcome: str) -> str:
+    what = "generalize" if outcome == "generalized" else f"be {outcome}"
+    return f"what 5, 50 and 95 % of the seeds need to {what}"
 
 
 def _draw_memory(axes: Axes, found: Findings, layout: AxisLayout) -> list[Line2D]:
@@ -136,7 +141,7 @@ def _draw_line(
     """Known points joined, each with its interval; arrows at bounds. `shift` parts lines at the same place."""
     places = dict(zip(layout.values, layout.positions, strict=True))
     step = 0.05 * float(np.diff(layout.positions).min()) if len(layout.positions) > 1 else 0.0
-    shown = [(places[value] + 2 * shift * step, end) for value, end in line if value in places]
+    shown = [(places[value] + 3 * shift * step, end) for value, end in line if value in places]
     known = [(x, end) for x, end in shown if end.relation == "="]
     style: dict[str, Any] = {"color": color, "linestyle": linestyle, "linewidth": 1.4}
     axes.plot([x for x, _ in known], [end.value for _, end in known], **style)

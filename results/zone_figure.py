@@ -215,9 +215,11 @@ def _draw_key(figure: Figure, top_in: float, found: Findings) -> None:
     if found.memory:
         handles.append(Line2D([], [], color=MEMORY, label="D_mem: half fit random labels", **line))
         handles.append(Line2D([], [], color=FAINT, marker="^", linestyle="none", label="larger than this"))
-    if found.star is not None and found.star.relation == "=":
-        star: dict[str, Any] = {"marker": "*", "linestyle": "none", "markersize": 12}
-        handles.append(Line2D([], [], color=INK, label="star, with its joint 95 % interval", **star))
+    if found.star is not None and found.star.relation != "none":
+        is_placed = found.star.relation == "="
+        star: dict[str, Any] = {"marker": "*" if is_placed else "", "markersize": 12, "linestyle": (0, (4, 2))}
+        label = "star, with its joint 95 % interval" if is_placed else "the star lies in this box"
+        handles.append(Line2D([], [], color=INK, linewidth=1.0, label=label, **star))
     axes = axes_at(figure, MARGIN_IN, top_in, figure.get_size_inches()[0] - 2 * MARGIN_IN, 2 * KEY)
     axes.set_axis_off()
     axes.legend(handles=handles, loc="center left", ncols=3, borderpad=0, borderaxespad=0, labelcolor=GREY)

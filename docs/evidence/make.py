@@ -22,6 +22,8 @@ LABELS = (
     "final_val_accuracy", "norm_change", "ungrokking_kind", "warning", "why",
 )  # fmt: skip
 
+CRITICAL_FIGURES = ("zone_map.png", "critical_sizes.png", "descent_val_loss.png")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -34,12 +36,17 @@ def main() -> None:
     folder = Path(__file__).parent / plan["name"]
     folder.mkdir(exist_ok=True)
     labels[list(LABELS)].to_csv(folder / "labels.csv", index=False, float_format="%.6g")
-    thinned(sweep.traces()).to_parquet(folder / "traces.parquet", index=False, compression="zstd")
+    thinned(sweep.traces(include_running=False)).to_parquet(folder / "traces.parquet", index=False, compression="zstd")
     record = provenance(options.sweep, plan, labels)
     if options.descent:
         record["descents"] = descend(labels, plan, options.descent, options.facet, folder)
     else:
         (folder / "phase_diagram.png").write_bytes((options.sweep / "figures" / "phase_diagram.png").read_bytes())
+    critical = sweep.critical()
+    if len(critical):
+        critical.drop(columns="settings").to_csv(folder / "critical.csv", index=False, float_format="%.6g")
+        for name in CRITICAL_FIGURES:
+            (folder / name).write_bytes((options.sweep / "figures" / name).read_bytes())
     (folder / "evidence.json").write_text(json.dumps(record, indent=1, default=str) + "\n")
     print(json.dumps(record, indent=1, default=str))
 
@@ -62,6 +69,7 @@ def provenance(root: Path, plan: dict[str, Any], labels: pd.DataFrame) -> dict[s
         "plan_id": plan["plan_id"],
         "fingerprints": [*packs[0].headers()[-1].fingerprints.values()],
         "runs": len(labels),
+        "runs_planned": sum(len(pack["runs"]["run_id"]) for pack in plan["packs"]),
         "run_seconds": round(float(sum(outcome.wall_s for pack in packs for outcome in pack.outcomes()))),
         "classifier_version": labels["classifier_version"].iloc[0],
         "phases": labels["phase"].value_counts().to_dict(),
