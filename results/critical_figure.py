@@ -93,7 +93,7 @@ def _draw_sizes(axes: Axes, found: Findings, layout: AxisLayout) -> list[Line2D]
     handles = []
     for budget_share, style in ((0.25, ":"), (0.5, "--")):
         line = [(s.axis_value, s.threshold) for s in found.sizes if s.share == 0.5 and s.budget_share == budget_share]
-        if line:
+        if any(end.relation == "=" for _, end in line):
             _draw_line(axes, line, layout, FAINT, linestyle=style, bars=False)
             key: dict[str, Any] = {"linestyle": style, "label": f"D50 at {budget_share:g} T"}
             handles.append(Line2D([], [], color=FAINT, **key))

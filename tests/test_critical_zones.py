@@ -97,12 +97,14 @@ def test_two_seeds_give_a_star_without_an_interval() -> None:
     assert math.isnan(star.axis_low)
 
 
-def test_the_last_crossing_counts() -> None:
+def test_of_several_crossings_the_last_counts() -> None:
     labels, random = sweeps()
     d50 = list(fit_curves(labels, "width", {}, SETTINGS, "generalized").middle)
     d_mem = list(thresholds(random, "width").values())
     assert crossing(list(WIDTHS), d50, d_mem).relation == "="
     assert crossing(list(WIDTHS), d50[::-1], d_mem[::-1]).why == "memory falls below along the axis"
+    twice = crossing([4, 8, 16, 64, 128, 256, 512, 1024], d50 * 2, d_mem * 2)
+    assert 128 < twice.axis_value < 512
 
 
 def test_jackknife_of_a_mean_is_its_standard_error() -> None:

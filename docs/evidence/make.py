@@ -22,7 +22,7 @@ LABELS = (
     "final_val_accuracy", "norm_change", "ungrokking_kind", "warning", "why",
 )  # fmt: skip
 
-CRITICAL_FIGURES = ("zone_map.png", "critical_sizes.png", "descent_val_loss.png")
+CRITICAL_FIGURES = ("zone_map.png", "critical_sizes.png")
 
 
 def main() -> None:
