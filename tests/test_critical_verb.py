@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Grokctl, invoke
+from test_house import TRAINING, imported_by
 
 from results import open_sweep
 from results.critical.table import critical_table
@@ -41,7 +42,7 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "rule": train(folder, "rule"),
         "more": train(folder, "more", widths="[8]"),
         "random": train(folder, "random", kind="random_labels"),
-        "other": train(folder, "other", kind="random_labels", decay=0.1),
+        "other": train(folder, "other", kind="random_labels", decay=0.1, widths="[2]"),
     }
 
 
@@ -133,6 +134,10 @@ def test_without_labels_it_says_how_to_get_them(own_sweep: Path, grokctl: Grokct
     result = grokctl("critical", own_sweep)
     assert result.exit_code == 66
     assert "has no labels yet" in result.stderr
+
+
+def test_it_needs_neither_torch_nor_ray(sweeps: dict[str, Path]) -> None:
+    assert imported_by("critical", sweeps["rule"], "--with", sweeps["random"]) & TRAINING == set()
 
 
 def test_an_empty_table_has_no_rows() -> None:
