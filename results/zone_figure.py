@@ -29,7 +29,7 @@ from results.cells import diagram_table
 from results.critical.findings import Findings
 from results.critical.sizes import SIZE, Threshold
 from results.critical.star import Star
-from results.critical.zones import ZONES, Curves, zone_of
+from results.critical.zones import ZONES, Curves, zones_at
 from results.diagram import budget_text
 from results.legend import draw_legend, legend_size
 from results.palette import FAINT, GREY, INK, PHASE_COLORS, tint
@@ -61,7 +61,7 @@ STEP = 0.085
 ARROW = 0.17
 """An arrow stands so far beyond the bound."""
 
-GRID = 240
+GRID = 320
 """Points a side at which the zones are asked for."""
 GROUND = {"progression": 0.22, "ungrokking": 0.10, "semi-grokking": 0.22, "grokking": 0.14}
 """Strength of the ground."""
@@ -136,7 +136,7 @@ def _draw_zones(axes: Axes, curves: Curves) -> None:
     limits = (axes.get_xlim(), axes.get_ylim())
     edges = [np.linspace(*limit, GRID + 1) for limit in limits]
     x, y = ((edge[1:] + edge[:-1]) / 2 for edge in edges)
-    zones = np.array([[zone_of(curves, 10**u, 10**v, band=True) for u in x] for v in y])
+    zones = np.stack([zones_at(curves, 10**u, 10**y, band=True) for u in x], axis=1)
     ground = np.ones((GRID, GRID, 3))
     for name in ZONES:
         ground[zones == name] = tint(PHASE_COLORS[name], GROUND[name])

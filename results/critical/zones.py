@@ -35,6 +35,7 @@ from results.critical.settings import CriticalSettings
 from results.critical.sizes import SIZE, Threshold, parts, threshold_of
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 Objects = npt.NDArray[np.object_]
 
 ZONES = ("progression", "ungrokking", "semi-grokking", "grokking")
@@ -95,40 +96,48 @@ def fit_curves(
 
 def zone_of(curves: Curves, axis_value: float, size: float, *, band: bool) -> str:
     """The zone of a point, "" where the curves do not tell. Without `band` semi-grokking is part of its neighbours."""
-    above_memory = _is_above(curves.memory, curves, axis_value, size)
-    if above_memory is None or above_memory:
-        return "progression" if above_memory else NOT_TOLD
+    return str(zones_at(curves, axis_value, np.array([size], dtype=float), band=band)[0])
+
+
+def zones_at(curves: Curves, axis_value: float, sizes: Floats, *, band: bool) -> Objects:
+    """The zones of points one above the other."""
+    above, below = _sides(curves.memory, curves, axis_value, sizes)
+    found = np.where(above, "progression", NOT_TOLD).astype(object)
+    for sides, zone in zip(_sides(curves.middle, curves, axis_value, sizes), ("grokking", "ungrokking"), strict=True):
+        found[below & sides] = zone
     if band:
-        above_low, above_high = (_is_above(line, curves, axis_value, size) for line in (curves.low, curves.high))
-        if above_low and above_high is False:
-            return "semi-grokking"
-    above = _is_above(curves.middle, curves, axis_value, size)
-    return NOT_TOLD if above is None else "grokking" if above else "ungrokking"
+        is_within = _sides(curves.low, curves, axis_value, sizes)[0] & _sides(curves.high, curves, axis_value, sizes)[1]
+        found[below & is_within] = "semi-grokking"
+    return found
 
 
-def _is_above(line: Sequence[Threshold | None], curves: Curves, axis_value: float, size: float) -> bool | None:
-    """Whether a point lies above a curve; between values of the axis, above the line through its neighbours."""
+def _sides(line: Sequence[Threshold | None], curves: Curves, axis_value: float, sizes: Floats) -> tuple[Bools, Bools]:
+    """Whether sizes surely lie above a curve, and whether they surely do not."""
+    floor, ceiling = _bounds(line, curves, axis_value)
+    return np.asarray(sizes > ceiling), np.asarray(sizes <= floor)
+
+
+def _bounds(line: Sequence[Threshold | None], curves: Curves, axis_value: float) -> tuple[float, float]:
+    """What a curve surely reaches and does not exceed; between values of the axis that of the line through its
+    neighbours, or where one of these is only bounded the looser of the two. Beyond the axis nothing is known."""
     at = [i for i, value in enumerate(curves.axis) if math.isclose(value, axis_value)]
-    if at:
-        return _exceeds(size, line[at[0]])
     right = int(np.searchsorted(curves.axis, axis_value))
-    if right in (0, len(curves.axis)):
-        return None
-    before, after = line[right - 1], line[right]
-    if before and after and before.is_inside and after.is_inside:
+    if at:
+        ends = [line[at[0]]]
+    elif right in (0, len(curves.axis)):
+        ends = [None]
+    else:
+        ends = [line[right - 1], line[right]]
+    known = [end for end in ends if end is not None and end.relation != "none"]
+    if len(known) < len(ends):
+        return 0.0, math.inf
+    if len(known) == 2 and all(end.is_inside for end in known):
         x0, x1 = math.log(curves.axis[right - 1]), math.log(curves.axis[right])
-        t = (math.log(axis_value) - x0) / (x1 - x0)
-        return bool(size > before.value * (after.value / before.value) ** t)
-    sides = {_exceeds(size, end) for end in (before, after)}
-    return sides.pop() if len(sides) == 1 else None
-
-
-def _exceeds(size: float, threshold: Threshold | None) -> bool | None:
-    if threshold is None:
-        return None
-    if size > threshold.ceiling or (threshold.relation == "<" and size >= threshold.ceiling):
-        return True
-    return False if size <= threshold.floor else None
+        value = known[0].value * (known[1].value / known[0].value) ** ((math.log(axis_value) - x0) / (x1 - x0))
+        return value, value
+    # "Smaller than the smallest size" puts that size itself above.
+    ceilings = [math.nextafter(end.ceiling, 0) if end.relation == "<" else end.ceiling for end in known]
+    return min(end.floor for end in known), max(ceilings)
 
 
 # The score
