@@ -1,5 +1,6 @@
 # make demo   from a fresh clone to a labelled phase diagram
 # make test   the tests
+# make proof  whether the labels are right: simulations and stored traces, into docs/evidence/proof
 # make lint   ruff, mypy, import-linter
 # make bench  measurements against what users would otherwise do, into docs/benchmarks.md; under 15 minutes
 # All share one environment, .venv, installed from constraints.txt. ARGS goes to what is called: `make test ARGS="-k cli"`,
@@ -16,6 +17,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(or $(ARGS),-n 2)
+
+proof: $(READY)
+	$(BIN)/python tests/proof/run.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

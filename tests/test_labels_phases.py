@@ -291,3 +291,18 @@ def test_a_rise_that_begins_at_the_very_end_is_seen():
     late = np.where(STEPS > 0.98 * BUDGET, 0.3, CHANCE)
     assert (late[STEPS > 0.9 * BUDGET] > CHANCE).mean() < 0.5
     assert label(learns(300), late).phase == "undecided"
+
+
+def test_a_restless_plateau_below_the_level_does_not_cross_it():
+    restless = 0.875 + np.where(np.arange(len(STEPS)) % 4 == 0, 0.03, 0.0)
+    assert (label(restless, CHANCE).phase, label(restless + 0.03, CHANCE).phase) == ("confusion", "memorization")
+    assert label(restless, CHANCE, knobs={"dwell_majority": 0}).phase == "memorization"
+
+
+def test_a_coarse_log_does_not_shorten_the_delay_of_the_onset():
+    steps = np.arange(0, BUDGET + 1, 1000)
+    train, val = np.where(steps >= 1000, 1.0, CHANCE), np.where(steps >= 2000, 0.5, CHANCE)
+    result = label(train, val, steps=steps)
+    assert (result.t_train, result.t_onset) == (1000, 1000)
+    assert result.phase == "semi-grokking"
+    assert label(train, np.where(steps >= 1000, 0.5, CHANCE), steps=steps).phase == "memorization"

@@ -97,9 +97,10 @@ def _above(n: Numbers, s: ClassifierSettings) -> str:
 def _late_onset(n: Numbers, s: ClassifierSettings) -> str:
     if n["t_onset"] != n["t_onset"]:
         return "it never left chance for good"
-    later = n["t_onset"] - n["t_train"]
-    at = f"it left chance at step {steps(n['t_onset'])}"
-    return at if later != later else f"{at}, {steps(abs(later))} steps {'after' if later >= 0 else 'before'} that"
+    later = n["t_onset_hi"] - n["t_train"]
+    at = f"it left chance {crossing(n['t_onset'], n['t_onset_hi'])}"
+    side = "after" if later >= 0 else "before"
+    return at if later != later else f"{at}, by the later ends {steps(abs(later))} steps {side} that"
 
 
 def _early(n: Numbers, s: ClassifierSettings) -> str:

@@ -27,6 +27,8 @@ class Evidence:
     t_val_first: FloatArray
     t_onset: FloatArray
     """The last row inside the chance band before validation rises."""
+    t_onset_hi: FloatArray
+    """The row after: validation left chance before it."""
     onset_train_accuracy: FloatArray
     stall: FloatArray
     """t_onset over the step at which training accuracy had half of its value there."""

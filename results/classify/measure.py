@@ -48,6 +48,7 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
         t_train_first=at(step, first((train_RS >= settings.theta - EPSILON) & horizon_RS)),
         t_val_first=at(step, first((val_RS >= settings.validation_level - EPSILON) & horizon_RS)),
         t_onset=onset_step,
+        t_onset_hi=at(step, np.where(rise.onset >= 0, np.minimum(rise.onset + 1, len(step) - 1), -1)),
         onset_train_accuracy=at(train_smooth_RS, rise.onset),
         stall=onset_step / half_known_step,
         train_gain=at(train_smooth_RS, rise.end) - at(train_smooth_RS, rise.onset),
@@ -90,13 +91,22 @@ def dwell_windows(step_S: FloatArray, stopped: BoolArray, settings: ClassifierSe
 
 
 def sustained(x_RS: FloatArray, level: FloatArray | float, dwell: Dwell, settings: ClassifierSettings) -> BoolArray:
-    """Rows at or above the level from which it is held: dwell_share of the window stays above level - slack."""
+    """Rows at or above the level from which it is held: dwell_share of the window stays above level - slack, and
+    dwell_majority of it at the level itself. (Without the latter a restless plateau just below the level crosses it
+    sooner or later: LOG.md.)"""
     level_R1 = np.broadcast_to(level, len(x_RS))[:, None] - EPSILON
-    n_held_RS = np.zeros((x_RS.shape[0], x_RS.shape[1] + 1), np.int32)
-    np.cumsum(x_RS >= level_R1 - settings.slack, axis=1, out=n_held_RS[:, 1:])
+    at_level_RS = x_RS >= level_R1
     window_S = dwell.end_S - np.arange(x_RS.shape[1])
-    held_RS = n_held_RS[:, dwell.end_S] - n_held_RS[:, :-1] >= settings.dwell_share * window_S - EPSILON
-    return np.asarray((x_RS >= level_R1) & held_RS & dwell.allowed_RS)
+    near = _share_holds(x_RS >= level_R1 - settings.slack, settings.dwell_share, dwell, window_S)
+    most = _share_holds(at_level_RS, settings.dwell_majority, dwell, window_S)
+    return np.asarray(at_level_RS & near & most & dwell.allowed_RS)
+
+
+def _share_holds(mask_RS: BoolArray, share: float, dwell: Dwell, window_S: IntArray) -> BoolArray:
+    """Whether the mask is true in at least this share of each row's window."""
+    n_true_RS = np.zeros((mask_RS.shape[0], mask_RS.shape[1] + 1), np.int32)
+    np.cumsum(mask_RS, axis=1, out=n_true_RS[:, 1:])
+    return np.asarray(n_true_RS[:, dwell.end_S] - n_true_RS[:, :-1] >= share * window_S - EPSILON)
 
 
 def sustained_maximum(x_RS: FloatArray, dwell: Dwell, settings: ClassifierSettings) -> FloatArray:

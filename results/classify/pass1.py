@@ -2,11 +2,11 @@
 
 Nothing is forced into a phase: what the budget ended before anything could be said is `undecided`.
 
-Confidence is a number in [0, 1]: how far the quantities that the rule was decided on lie from their thresholds. Each
-distance is measured in a natural unit (0.1 of accuracy, a factor of 2 of steps) and cut to [0, 1]; the confidence is
-one half plus half of the least of them. Where the delay's interval straddles delta_steps it is the share of the
-interval on the label's side, and one half at most. `undecided` claims no phase: 0. It is a ranking, not yet a
-probability.
+The margin of a label is how far the quantities that the rule was decided on lie from their thresholds. Each distance is
+measured in a natural unit (0.1 of accuracy, a factor of 2 of steps) and cut to [0, 1]; the least of them counts. The
+confidence is a probability made of it (results.classify.calibration): that the label stays when the run is logged
+cleanly and goes on three times as long. Where the delay's interval straddles delta_steps it is the share of the
+interval on the label's side, and one half at most. `undecided` claims no phase: 0.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from results.classify.batch import BoolArray, FloatArray, IntArray
+from results.classify.calibration import HAPPENED, calibrated
 from results.classify.evidence import Evidence
 from results.classify.facts import Facts
 from results.classify.measure import EPSILON, above_chance_level
@@ -35,6 +36,8 @@ class Verdict:
     """Name of the rule that held (RULES); sentences explain by it."""
     before_divergence: np.ndarray
     """For diverged runs the phase of what came before, else ""."""
+    margin: FloatArray
+    """How far the least certain quantity lies from its threshold, 0 to 1."""
     confidence: FloatArray
     flags: dict[str, BoolArray]
 
@@ -56,9 +59,10 @@ class Signs:
     progression: FloatArray
     """P, the mark of progression."""
     late: FloatArray
-    """The delay reaches delta_steps, by the later ends of both crossings."""
+    """The delay reaches delta_steps, by the later ends of both crossings. (By the middle of the interval that the rows
+    allow, coarse logs of simulated runs do better and those of trained ones worse: LOG.md.)"""
     late_onset: FloatArray
-    """Validation left chance delta_steps after the training set was fitted."""
+    """Validation left chance delta_steps after the training set was fitted, by the later ends of both."""
     steady_train: FloatArray
     """Training accuracy is not rising any more."""
     steady_val: FloatArray
@@ -108,7 +112,9 @@ def decide(evidence: Evidence, facts: Facts, n_measured: IntArray, settings: Cla
         everywhere = np.ones(len(n_measured), bool)
         holds = [np.all([everywhere, *(met[need] for need in rule.needs)], axis=0) for rule in RULES]
         rule_index = np.argmax(holds, axis=0)
-        confidence = confidences(evidence, signs, rule_index, settings)
+        margin = margins(evidence, signs, rule_index, settings)
+        happened = np.isin(rule_index, [RULE_NAMES.index(name) for name in HAPPENED])
+        confidence = np.fmin(calibrated(margin, happened), straddle_share(evidence, rule_index, settings))
     rule = np.array(RULE_NAMES, object)[rule_index]
     phase = np.array([rule.phase for rule in RULES], object)[rule_index]
     confidence = np.where(facts.diverged, 1.0, np.where(phase == "undecided", 0.0, confidence))
@@ -116,6 +122,7 @@ def decide(evidence: Evidence, facts: Facts, n_measured: IntArray, settings: Cla
         phase=np.where(facts.diverged, "diverged", phase),
         rule=rule,
         before_divergence=np.where(facts.diverged, phase, ""),
+        margin=margin,
         confidence=confidence,
         flags=warnings(evidence, signs, facts, rule, settings),
     )
@@ -133,7 +140,7 @@ def read_signs(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -
         above=(e.final_val_accuracy - above_chance_level(facts, settings)) / ACCURACY_UNIT,
         progression=progression_sign(evidence, facts, settings),
         late=octaves(e.t_val - e.t_train, settings.delta_steps),
-        late_onset=octaves(e.t_onset - e.t_train, settings.delta_steps),
+        late_onset=octaves(e.t_onset_hi - e.t_train, settings.delta_steps),
         steady_train=-e.rise_train / RISE_UNIT,
         steady_val=-e.rise_val / RISE_UNIT,
         stopped_early=facts.last_step < settings.full_budget * facts.budget,
@@ -184,7 +191,7 @@ def criteria(
     }
 
 
-def confidences(evidence: Evidence, signs: Signs, rule_index: IntArray, settings: ClassifierSettings) -> FloatArray:
+def margins(evidence: Evidence, signs: Signs, rule_index: IntArray, settings: ClassifierSettings) -> FloatArray:
     """See the module's docstring. What was decided on differs from rule to rule."""
     e, s = evidence, signs
     val_level = np.abs(e.peak_val_accuracy - settings.validation_level) / ACCURACY_UNIT
@@ -204,10 +211,10 @@ def confidences(evidence: Evidence, signs: Signs, rule_index: IntArray, settings
         "fitted_only": (val_level, loss, train_level, final, s.steady_val),
         "nothing": (val_level, loss, train_level, s.steady_val, s.steady_train),
     }
-    margins = {name: np.nan_to_num(np.fmin.reduce(parts), nan=1.0) for name, parts in decided_on.items()}
+    least_of = {name: np.nan_to_num(np.fmin.reduce(parts), nan=1.0) for name, parts in decided_on.items()}
     none = np.zeros(len(rule_index))
-    least = np.choose(rule_index, [margins.get(name, none) for name in RULE_NAMES])
-    return np.asarray(np.fmin(0.5 + 0.5 * np.clip(least, 0, 1), straddle_share(evidence, rule_index, settings)))
+    least = np.choose(rule_index, [least_of.get(name, none) for name in RULE_NAMES])
+    return np.asarray(np.clip(least, 0, 1))
 
 
 def straddle_share(evidence: Evidence, rule_index: IntArray, settings: ClassifierSettings) -> FloatArray:

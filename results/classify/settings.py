@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-CLASSIFIER_VERSION = "2"
+CLASSIFIER_VERSION = "3"
 """Stored with every label. Raised whenever the same trace could get another label or other evidence."""
 
 Level = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
@@ -49,7 +49,9 @@ class ClassifierSettings(BaseModel):
     dwell_share: Level = 0.9
     """...in this share of the rows..."""
     slack: Share = 0.05
-    """...at no more than this below the level crossed."""
+    """...at no more than this below the level crossed, and..."""
+    dwell_majority: Share = 0.5
+    """...in this share of the rows at the level itself."""
 
     # Chance
     chance: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = None
