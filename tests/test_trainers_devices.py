@@ -16,7 +16,7 @@ from trainers import engine, lanes
 from trainers.batches import Batches
 from trainers.config import RunConfig
 from trainers.models import layout
-from trainers.optimizers import unpack, update_
+from trainers.optimizers import factors, update_
 
 
 @pytest.fixture
@@ -47,9 +47,10 @@ def test_a_step_and_its_evaluation_stay_on_the_device(config: RunConfig, elsewhe
     batch = Batches(held, [config, None, None], [0, 0, 0]).at([0, 0, 0])
     step = vmap(grad_and_value(engine.loss_of_run(config, "eager")))
     arguments = (held.targets_LCK, held.key_L2, held.step_L, held.drop_L)
-    gradients, losses = step(held.parameters_LP, *batch, *arguments)
+    (gradients,), losses = step((held.parameters_LP,), *batch, *arguments)
     counts = layout.embedding_count(config)
-    update_(config.optimizer, held.parameters_LP, gradients, held.moments, held.step_L, unpack(held.hyper_LH), counts)
+    multiply = factors(config.optimizer, held.hyper_LH, held.step_L, torch.float32)
+    update_(config.optimizer, held.parameters_LP, gradients, held.moments, multiply, counts)
     assert losses.dtype is getattr(torch, config.loss_dtype)
     assert gradients.dtype is held.parameters_LP.dtype is torch.float32
     measured = engine.evaluate(held, [0, 1], config, "eager")

@@ -10,7 +10,7 @@ from trainers_helpers import final_vector, toy, train, transformer
 
 from trainers.config import RunConfig
 from trainers.models import layout
-from trainers.optimizers import Moments, hyperparameter_row, unpack, update_
+from trainers.optimizers import Moments, factors, hyperparameter_row, update_
 
 # One entry a lane.
 LANES: dict[str, list[dict[str, Any]]] = {
@@ -56,10 +56,10 @@ def test_sixty_updates_equal_torch_optim_in_every_lane(kind: str) -> None:
     gradients = torch.randn(N_STEPS, *shape, generator=random) * scale
     parameters, first = start.clone(), torch.zeros(shape)
     moments = Moments(first, torch.zeros(len(configs), 0) if kind == "sgd" else torch.zeros(shape))
-    hyper = unpack(torch.tensor([hyperparameter_row(config) for config in configs], dtype=torch.float64))
+    hyper = torch.tensor([hyperparameter_row(config) for config in configs], dtype=torch.float64)
     for step, gradient in enumerate(gradients, start=1):
         steps = torch.full((len(configs),), step)
-        update_(kind, parameters, gradient.clone(), moments, steps, hyper, N_EMBEDDING)
+        update_(kind, parameters, gradient.clone(), moments, factors(kind, hyper, steps, start.dtype), N_EMBEDDING)
     for lane, config in enumerate(configs):
         expected = _reference(config, start[lane], gradients[:, lane])
         torch.testing.assert_close(parameters[lane], expected, rtol=3e-6, atol=3e-6, msg=lambda m, i=lane: f"{i}: {m}")
@@ -68,7 +68,7 @@ def test_sixty_updates_equal_torch_optim_in_every_lane(kind: str) -> None:
 def test_lanes_may_be_at_different_steps() -> None:
     """A lane refilled after two steps is where a fresh one is, three steps on."""
     configs = [transformer(learning_rate=1e-2, beta2=0.98, warmup_steps=4)] * 2
-    hyper = unpack(torch.tensor([hyperparameter_row(config) for config in configs], dtype=torch.float64))
+    hyper = torch.tensor([hyperparameter_row(config) for config in configs], dtype=torch.float64)
     gradients = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
     parameters, moments = torch.zeros(2, 3), Moments(torch.zeros(2, 3), torch.zeros(2, 3))
     history = []
@@ -76,7 +76,8 @@ def test_lanes_may_be_at_different_steps() -> None:
         if done == 2:
             parameters[1], moments.first_LP[1], moments.second_LP[1] = 0, 0, 0
         done_L = [done, done if done < 2 else done - 2]
-        update_("adamw", parameters, gradients[done_L], moments, torch.tensor(done_L) + 1, hyper, 1)
+        multiply = factors("adamw", hyper, torch.tensor(done_L) + 1, parameters.dtype)
+        update_("adamw", parameters, gradients[done_L], moments, multiply, 1)
         history.append(parameters.clone())
     assert torch.equal(history[4][1], history[2][0])
     assert not torch.equal(history[4][0], history[2][0])

@@ -9,11 +9,12 @@ L lanes, B examples of a batch, P parameters, T operands, C classes, K outputs, 
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.utils.deterministic
+import torch.utils.dlpack
 from torch import Tensor
 from torch.func import grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -25,7 +26,7 @@ from trainers.losses import loss_per_example
 from trainers.metrics.dense import measure
 from trainers.models import layout, mlp, toy, transformer
 from trainers.models.draws import Draws
-from trainers.optimizers import Moments, unpack, update_
+from trainers.optimizers import Moments, factors, update_
 from trainers.trace import Engine, PackSettings
 
 FORWARDS = {
@@ -34,19 +35,19 @@ FORWARDS = {
     "mlp": {"plain": mlp.forward, "fast": mlp.forward},
 }
 
-Step = Callable[[Lanes, Batch], None]
+Step = Callable[[Batch], None]
 
 
-def network(config: RunConfig, engine: Engine) -> Callable[[Tensor, Tensor, Draws | None], Tensor]:
-    """outputs_BK of one run from its flat vector (P,) and inputs (B, T)."""
+def network(config: RunConfig, engine: Engine) -> Callable[[Sequence[Tensor], Tensor, Draws | None], Tensor]:
+    """outputs_BK of one run from its flat vector (P,), whole or cut into its parameters, and inputs (B, T)."""
     forward = FORWARDS[config.model]["plain" if engine == "plain" else "fast"]
     parameters = layout.parameters(config)
-    sizes = [torch.Size(parameter.shape).numel() for parameter in parameters]
 
-    def apply(vector_P: Tensor, inputs_BT: Tensor, draws: Draws | None) -> Tensor:
+    def apply(parts: Sequence[Tensor], inputs_BT: Tensor, draws: Draws | None) -> Tensor:
         # One split, not a slice for each: its gradient is one concatenation.
-        pieces = zip(parameters, torch.split(vector_P, sizes), strict=True)
-        return forward({p.name: piece.view(p.shape) for p, piece in pieces}, inputs_BT, config, draws)
+        pieces = parts if len(parts) > 1 else torch.split(parts[0], layout.sizes(config))
+        named = zip(parameters, pieces, strict=True)
+        return forward({p.name: piece.reshape(p.shape) for p, piece in named}, inputs_BT, config, draws)
 
     return apply
 
@@ -56,17 +57,17 @@ def loss_of_run(config: RunConfig, engine: Engine) -> Callable[..., Tensor]:
     apply = network(config, engine)
 
     def loss(
-        vector_P: Tensor, inputs_BT: Tensor, labels_B: Tensor, weight_B: Tensor, targets_CK: Tensor,
+        parts: tuple[Tensor, ...], inputs_BT: Tensor, labels_B: Tensor, weight_B: Tensor, targets_CK: Tensor,
         key_2: Tensor, step: Tensor, drop: Tensor,
     ) -> Tensor:  # fmt: skip
         draws = Draws(key_2, step, drop) if config.dropout else None
-        outputs_BK = apply(vector_P, inputs_BT, draws)
+        outputs_BK = apply(parts, inputs_BT, draws)
         return (loss_per_example(outputs_BK, labels_B, targets_CK, config) * weight_B).sum()
 
     return loss
 
 
-_STEPS: dict[tuple[Any, ...], Step] = {}
+_STEPS: dict[tuple[Any, ...], Callable[..., Any]] = {}
 """Tracing takes a second and compiling many, so packs of equal shapes in one process share a program."""
 MOST_PROGRAMS = 64
 """Of steps, and of evaluations, that a process remembers."""
@@ -84,9 +85,17 @@ def prepare(settings: PackSettings) -> None:
 
 
 def make_step(lanes: Lanes, batch: Batch, config: RunConfig, engine: Engine) -> Step:
-    """One optimizer step of every lane, in place. `config` is any of the pack's: only what they share matters."""
-    key = (shape_key(config), engine, _signature(_arguments(lanes, batch)))
-    return _remembered(_STEPS, key, lambda: _trace(lanes, batch, config, engine))
+    """One optimizer step of these lanes, in place. `config` is any of the pack's: only what they share matters."""
+    sizes = _sizes_of_parts(config, engine)
+    key = (shape_key(config), engine, _signature((lanes.parameters_LP, lanes.targets_LCK, *batch)))
+    program = _remembered(_STEPS, key, lambda: _trace(lanes.copied(), batch, sizes, config, engine))
+    held = _arguments(lanes, sizes)
+
+    def step(batch: Batch) -> None:
+        with torch.no_grad():
+            program(*held, batch)
+
+    return step
 
 
 def _signature(tensors: Iterable[Tensor]) -> tuple[Any, ...]:
@@ -102,42 +111,71 @@ def _remembered(programs: dict[Any, Program], key: Any, make: Callable[[], Progr
     return program
 
 
-def _trace(lanes: Lanes, batch: Batch, config: RunConfig, engine: Engine) -> Step:
+class State(NamedTuple):
+    """What a step changes, in parts."""
+
+    parameters: tuple[Tensor, ...]
+    first: tuple[Tensor, ...]
+    second: tuple[Tensor, ...]
+    step_L: Tensor
+
+
+class Own(NamedTuple):
+    """What a lane's run brings along."""
+
+    hyper_LH: Tensor
+    drop_L: Tensor
+    key_L2: Tensor
+    targets_LCK: Tensor
+
+
+def _trace(lanes: Lanes, batch: Batch, sizes: list[int], config: RunConfig, engine: Engine) -> Callable[..., Any]:
+    """The program of a step. Tracing runs it once, in place."""
     gradient = vmap(grad_and_value(loss_of_run(config, engine)))
     n_embedding = layout.embedding_count(config)
 
-    def step(
-        parameters_LP: Tensor, first_LP: Tensor, second_LP: Tensor, step_L: Tensor, first_bad_L: Tensor,
-        hyper_LH: Tensor, drop_L: Tensor, key_L2: Tensor, targets_LCK: Tensor,
-        inputs_LBT: Tensor, labels_LB: Tensor, weight_LB: Tensor,
-    ) -> None:  # fmt: skip
-        gradients_LP, loss_L = gradient(
-            parameters_LP, inputs_LBT, labels_LB, weight_LB, targets_LCK, key_L2, step_L, drop_L
-        )
+    def step(state: State, first_bad_L: Tensor, own: Own, batch: Batch) -> None:
+        gradients, loss_L = gradient(state.parameters, *batch, own.targets_LCK, own.key_L2, state.step_L, own.drop_L)
         is_first_bad_L = (first_bad_L < 0) & ~loss_L.isfinite()
-        first_bad_L.copy_(torch.where(is_first_bad_L, step_L, first_bad_L))
-        step_L.add_(1)
-        moments = Moments(first_LP, second_LP)
-        update_(config.optimizer, parameters_LP, gradients_LP, moments, step_L, unpack(hyper_LH), n_embedding)
+        first_bad_L.copy_(torch.where(is_first_bad_L, state.step_L, first_bad_L))
+        state.step_L.add_(1)
+        multiply = factors(config.optimizer, own.hyper_LH, state.step_L, state.parameters[0].dtype)
+        for part, values_LP in enumerate(state.parameters):
+            moments = Moments(state.first[part], state.second[part])
+            embedded = n_embedding if part == 0 else 0
+            update_(config.optimizer, values_LP, gradients[part], moments, multiply, embedded)
 
-    # Tracing runs the step once, in place: on copies.
-    graph = make_fx(step)(*(tensor.clone() for tensor in _arguments(lanes, batch)))
+    graph = make_fx(step)(*_arguments(lanes, sizes), batch)
     graph.graph.eliminate_dead_code()
     graph.recompile()
-    program: Callable[..., Any] = torch.compile(graph, dynamic=False) if engine == "compiled" else graph
-
-    def run(lanes: Lanes, batch: Batch) -> None:
-        with torch.no_grad():
-            program(*_arguments(lanes, batch))
-
-    return run
+    return torch.compile(graph, dynamic=False) if engine == "compiled" else graph
 
 
-def _arguments(lanes: Lanes, batch: Batch) -> tuple[Tensor, ...]:
-    return (
-        lanes.parameters_LP, lanes.moments.first_LP, lanes.moments.second_LP, lanes.step_L, lanes.first_bad_L,
-        lanes.hyper_LH, lanes.drop_L, lanes.key_L2, lanes.targets_LCK, *batch,
-    )  # fmt: skip
+def _sizes_of_parts(config: RunConfig, engine: Engine) -> list[int]:
+    """How the flat buffers are cut for a step. A compiled program takes every parameter for itself: concatenating their
+    gradients would be its slowest loop (half of a step of Liu's toy). An eager one takes all at once: fewer operations.
+    """
+    sizes = layout.sizes(config)
+    return sizes if engine == "compiled" else [sum(sizes)]
+
+
+def _arguments(lanes: Lanes, sizes: list[int]) -> tuple[State, Tensor, Own]:
+    moments = lanes.moments
+    parameters, first, second = (
+        tuple(_parts(buffer_LP, sizes)) for buffer_LP in (lanes.parameters_LP, moments.first_LP, moments.second_LP)
+    )
+    state = State(parameters, first, second, lanes.step_L)
+    return state, lanes.first_bad_L, Own(lanes.hyper_LH, lanes.drop_L, lanes.key_L2, lanes.targets_LCK)
+
+
+def _parts(buffer_LP: Tensor, sizes: list[int]) -> Iterator[Tensor]:
+    """Columns of a buffer. Where there are several, each says that its memory is its own: of inputs that torch.compile
+    knows to be views of one buffer it writes the whole buffer for each that changes."""
+    if len(sizes) == 1:
+        yield buffer_LP
+        return
+    for part_LP in torch.split(buffer_LP, sizes if buffer_LP.shape[1] else [0] * len(sizes), 1):
+        yield torch.utils.dlpack.from_dlpack(part_LP)
 
 
 EVALUATION_BYTES = 64 * 2**20
@@ -177,7 +215,7 @@ def _evaluation(arguments: tuple[Tensor, ...], config: RunConfig, engine: Engine
         def of_run(
             vector_P: Tensor, targets_CK: Tensor, inputs_ET: Tensor, labels_E: Tensor, train_E: Tensor, val_E: Tensor
         ) -> Tensor:
-            forward = lambda vector, inputs: apply(vector, inputs, None)  # noqa: E731
+            forward = lambda vector, inputs: apply((vector,), inputs, None)  # noqa: E731
             return measure(forward, vector_P, inputs_ET, labels_E, train_E, val_E, targets_CK, config)
 
         inputs_axis = None if arguments[2].dim() == 2 else 0

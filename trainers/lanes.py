@@ -8,7 +8,7 @@ operands or pixels, C classes, K outputs, H hyperparameters.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -88,6 +88,12 @@ class Lanes:
             is_train_LE=torch.cat([train_LD, torch.zeros_like(val_LV)], 1),
             is_val_LE=torch.cat([torch.zeros_like(train_LD), val_LV], 1),
         )
+
+    def copied(self) -> "Lanes":
+        """With what training changes copied."""
+        moments = Moments(self.moments.first_LP.clone(), self.moments.second_LP.clone())
+        changed = {name: getattr(self, name).clone() for name in ("parameters_LP", "step_L", "first_bad_L")}
+        return replace(self, moments=moments, **changed)
 
     def narrowed(self, which: Sequence[int]) -> "Lanes":
         """These lanes alone, in this order."""

@@ -145,7 +145,7 @@ class _Pack:
             batch = batches.at([slot.done for slot in self.slots])
             if self.step is None:
                 self.step = engine.make_step(self.tensors, batch, self.configs[0], self.settings.engine)
-            self.step(self.tensors, batch)
+            self.step(batch)
             for slot in self.slots:
                 slot.done += 1
         self.run_steps += count * len(busy)

@@ -14,16 +14,21 @@ from torch import Tensor
 from trainers.config import RunConfig
 
 
-class Hyperparameters(NamedTuple):
-    """Each (L, 1), float64; learning rate and decay as (embedding, everything else)."""
+class Factors(NamedTuple):
+    """What a step multiplies with, each (L, 1) in the dtype of the parameters; pairs are (embedding, the rest)."""
 
-    learning_rate: tuple[Tensor, Tensor]
+    step: tuple[Tensor, Tensor]
+    """Of the direction: the negative learning rate, with Adam's bias corrections."""
+    keep: tuple[Tensor, Tensor]
+    """Of the parameters under decoupled decay."""
     weight_decay: tuple[Tensor, Tensor]
-    beta1: Tensor
+    first: Tensor
+    """1 - beta1"""
     beta2: Tensor
+    second: Tensor
+    """1 - beta2"""
     eps: Tensor
     momentum: Tensor
-    warmup_steps: Tensor
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,24 @@ def hyperparameter_row(config: RunConfig) -> list[float]:
     return [float(values[name]) for name in HYPERPARAMETER_NAMES]
 
 
-def unpack(rows_LH: Tensor) -> Hyperparameters:
-    columns = torch.split(rows_LH, 1, dim=1)
-    return Hyperparameters((columns[0], columns[1]), (columns[2], columns[3]), *columns[4:])
+def factors(kind: str, rows_LH: Tensor, step_L: Tensor, dtype: torch.dtype) -> Factors:
+    """Of the step that makes the number of updates step_L, which counts from 1 and may differ between lanes. Computed
+    in float64, and stacked: compiled code would otherwise raise to powers anew at every parameter."""
+    rates, decays, (beta1, beta2, eps, momentum, warmup_steps) = (
+        rows_LH[:, :2].unbind(1), rows_LH[:, 2:4].unbind(1), rows_LH[:, 4:].unbind(1)
+    )  # fmt: skip
+    steps = step_L.double()
+    warmup = torch.where(warmup_steps > 0, (steps / warmup_steps.clamp(min=1)).clamp(max=1), 1.0)
+    correction1, correction2 = 1 - beta1**steps, (1 - beta2**steps).sqrt()
+    correction = torch.ones_like(steps) if kind == "sgd" else correction2 / correction1
+    columns = [
+        *(-rate * warmup * correction for rate in rates),
+        *(1 - rate * warmup * decay for rate, decay in zip(rates, decays, strict=True)),
+        *decays,
+        *(1 - beta1, beta2, 1 - beta2, eps * correction2, momentum),
+    ]
+    found = torch.stack(columns, 1).to(dtype).split(1, dim=1)
+    return Factors((found[0], found[1]), (found[2], found[3]), (found[4], found[5]), *found[6:])
 
 
 def update_(
@@ -59,46 +79,35 @@ def update_(
     parameters_LP: Tensor,
     gradients_LP: Tensor,
     moments: Moments,
-    step_L: Tensor,
-    hyper: Hyperparameters,
+    factors: Factors,
     n_embedding: int,
 ) -> None:
-    """One step in place. step_L counts from 1 and may differ between lanes."""
-    step_L1 = step_L[:, None].double()
-    warmup = torch.where(hyper.warmup_steps > 0, (step_L1 / hyper.warmup_steps.clamp(min=1)).clamp(max=1), 1.0)
-    sizes = [n_embedding, parameters_LP.shape[1] - n_embedding]
-    parts = torch.split(parameters_LP, sizes, 1)
-    rates = [rate * warmup for rate in hyper.learning_rate]
-    if kind == "adamw":
-        for part, rate, decay in zip(parts, rates, hyper.weight_decay, strict=True):
-            part.mul_((1 - rate * decay).to(part.dtype))
-    else:
-        for part, gradient, decay in zip(parts, torch.split(gradients_LP, sizes, 1), hyper.weight_decay, strict=True):
-            gradient.addcmul_(part, decay.to(part.dtype))
+    """One step in place, of the whole flat vectors or of a part of them."""
+    sizes = (n_embedding, parameters_LP.shape[1] - n_embedding)
+    # A view of the whole would be written back as a part: only where there are both is there anything to split.
+    groups = [group for group, size in enumerate(sizes) if size]
+
+    def split(buffer_LP: Tensor) -> tuple[Tensor, ...]:
+        return torch.split(buffer_LP, list(sizes), 1) if len(groups) > 1 else (buffer_LP,)
+
+    parts = split(parameters_LP)
+    for group, part, gradient in zip(groups, parts, split(gradients_LP), strict=True):
+        if kind == "adamw":
+            part.mul_(factors.keep[group])
+        else:
+            gradient.addcmul_(part, factors.weight_decay[group])
     if kind == "sgd":
-        moments.first_LP.mul_(hyper.momentum.to(gradients_LP.dtype)).add_(gradients_LP)
-        for part, rate, velocity in zip(parts, rates, torch.split(moments.first_LP, sizes, 1), strict=True):
-            part.addcmul_(velocity, -rate.to(part.dtype))
-        return
-    _adam_(parts, gradients_LP, moments, step_L1, rates, hyper, sizes)
+        moments.first_LP.mul_(factors.momentum).add_(gradients_LP)
+        direction_LP = moments.first_LP
+    else:
+        direction_LP = _adam_(gradients_LP, moments, factors)
+    for group, part, direction in zip(groups, parts, split(direction_LP), strict=True):
+        part.addcmul_(direction, factors.step[group])
 
 
-def _adam_(
-    parts: tuple[Tensor, ...],
-    gradients_LP: Tensor,
-    moments: Moments,
-    step_L1: Tensor,
-    rates: list[Tensor],
-    hyper: Hyperparameters,
-    sizes: list[int],
-) -> None:
+def _adam_(gradients_LP: Tensor, moments: Moments, factors: Factors) -> Tensor:
     """p -= rate / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps), numerator and denominator both multiplied by
-    sqrt(1 - beta2^t) to save a pass over the buffer."""
-    dtype = gradients_LP.dtype
-    correction1, correction2 = 1 - hyper.beta1**step_L1, (1 - hyper.beta2**step_L1).sqrt()
-    moments.first_LP.lerp_(gradients_LP, (1 - hyper.beta1).to(dtype).expand_as(gradients_LP))
-    moments.second_LP.mul_(hyper.beta2.to(dtype)).addcmul_(gradients_LP * (1 - hyper.beta2).to(dtype), gradients_LP)
-    denominator = moments.second_LP.sqrt().add_((hyper.eps * correction2).to(dtype))
-    ratio = moments.first_LP / denominator
-    for part, rate, quotient in zip(parts, rates, torch.split(ratio, sizes, 1), strict=True):
-        part.addcmul_(quotient, (-rate * correction2 / correction1).to(dtype))
+    sqrt(1 - beta2^t) to save a pass over the buffer. Moments in place; returns m over the denominator."""
+    moments.first_LP.lerp_(gradients_LP, factors.first.expand_as(gradients_LP))
+    moments.second_LP.mul_(factors.beta2).addcmul_(gradients_LP * factors.second, gradients_LP)
+    return moments.first_LP / moments.second_LP.sqrt().add_(factors.eps)

@@ -42,7 +42,7 @@ def pack(folder: Path, images: int, n_lanes: int, device: str) -> tuple[Callable
         held.put(lane, config)
     batch = Batches(held, configs, [0] * n_lanes).at([0] * n_lanes)
     step = engine.make_step(held, batch, configs[0], "eager")
-    return functools.partial(step, held, batch), n_lanes
+    return functools.partial(step, batch), n_lanes
 
 
 def rows(setting: Setting) -> Iterator[Row]:

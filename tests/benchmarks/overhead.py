@@ -88,12 +88,12 @@ def measure(config: RunConfig, setting: Setting) -> Parts:
 
     tracing = seconds(lambda: engine.make_step(tensors, batch, config, kind)) + seconds(evaluate) - seconds(evaluate)
     step = engine.make_step(tensors, batch, config, kind)
-    compiling = seconds(lambda: step(tensors, batch))
+    compiling = seconds(lambda: step(batch))
 
     def step_often() -> None:
         until = time.perf_counter() + (0.01 if setting.quick else 1.0)
         while time.perf_counter() < until:
-            step(tensors, batch)
+            step(batch)
             counted.append(1)
 
     def step_s() -> float:

@@ -49,7 +49,7 @@ def pack_step(config: RunConfig, lanes: int, engine: Engine, device: str) -> tup
         tensors.put(lane, run)
     batch = Batches(tensors, configs, [0] * lanes).at([0] * lanes)
     step = engines.make_step(tensors, batch, config, engine)
-    return lambda: step(tensors, batch), lanes
+    return lambda: step(batch), lanes
 
 
 def single_transformer(width: int, compiled: bool, device: str) -> tuple[Callable[[], object], int]:

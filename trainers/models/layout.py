@@ -85,8 +85,13 @@ def _linears(name: str, n_inputs: int, config: RunConfig) -> Iterator[Parameter]
 LAYOUTS = {"transformer": _transformer, "toy": _toy, "mlp": _mlp}
 
 
+def sizes(config: RunConfig) -> list[int]:
+    """Lengths of the parameters in the flat vector."""
+    return [math.prod(parameter.shape) for parameter in parameters(config)]
+
+
 def parameter_count(config: RunConfig) -> int:
-    return sum(math.prod(parameter.shape) for parameter in parameters(config))
+    return sum(sizes(config))
 
 
 def embedding_count(config: RunConfig) -> int:
