@@ -99,7 +99,7 @@ def most_wanted(preferred: int) -> int:
 def best_lanes(band: Band, n_runs: int, cost: "CostModel", most: int = MAX_LANES) -> int:
     """Of the lane counts near the preferred one, at most `most`, that which is cheapest for so many runs of a band:
     lanes that idle in the last round cost what the others do."""
-    wanted = cost.preferred_lanes(band.config)
+    wanted = cost.preferred_lanes(band.config, band.engine)
     fewest_rounds = -(-n_runs // min(most, most_wanted(wanted)))
     enough_rounds = -(-n_runs // min(most, wanted)) + 1
     choices = sorted({-(-n_runs // rounds) for rounds in range(fewest_rounds, min(enough_rounds, n_runs) + 1)})

@@ -22,8 +22,8 @@ class FormulaCost:
     def calibrated(self) -> bool:
         return bool(self.measured)
 
-    def preferred_lanes(self, config: RunConfig) -> int:
-        return cost.preferred_lanes(config, self.device)
+    def preferred_lanes(self, config: RunConfig, engine: Engine) -> int:
+        return cost.preferred_lanes(config, engine, self.device)
 
     def seconds_per_run_step(self, config: RunConfig, lanes: int, engine: Engine) -> float:
         return cost.seconds_per_run_step(config, lanes, self.measured.get(engine) or cost.SPEEDS[self.device][engine])

@@ -43,12 +43,14 @@ CHECKPOINT_BYTES_PER_S = 200e6
 """Written, synced, read back and hashed twice."""
 MAX_PACK_S = 3 * 3600.0
 """A pack is shorter than this where it can be cut without emptying lanes: its segments then stay short, too."""
-COMPILE_S = 40.0
-"""What torch.compile costs for each shape and process without a warm cache (measured: 20 to 35 s on an idle core)."""
+COMPILE_S = 25.0
+"""What torch.compile costs for each shape and process without a warm cache (measured: 10 s for the toy, 14 to
+31 s for a transformer, 36 s with all imports on an idle core; 1 to 4 s from the cache)."""
 TRACE_S = 1.0
 """What an eager program for another number of lanes costs."""
 TAIL_MUST_SAVE = 4
 """A pack may shrink if its idle lanes cost this many times a program."""
+ENGINES_TO_CHOOSE: tuple[Engine, ...] = ("eager", "compiled")
 COMPILE_MUST_SAVE = 4
 """Compiling is chosen if it saves this many times its cost: the estimate may be off by a factor."""
 GRAINS = (float("inf"), 2.0, 1.0, 0.75, 0.6, 0.5, 0.4, 1 / 3, 0.25, 0.2, 1 / 6, 0.125, 1 / 12, 1 / 16)
@@ -79,7 +81,7 @@ class CostModel(Protocol):
     def calibrated(self) -> bool:
         """Whether it rests on a measurement of this machine."""
 
-    def preferred_lanes(self, config: RunConfig) -> int:
+    def preferred_lanes(self, config: RunConfig, engine: Engine) -> int:
         """Lanes beyond which a run-step gets no cheaper, within memory."""
 
     def seconds_per_run_step(self, config: RunConfig, lanes: int, engine: Engine) -> float:
@@ -144,12 +146,13 @@ def _choose_engine(band: Band, slots: Slots, cost: CostModel, options: PackingOp
         return replace(band, engine=options.engine)
     if not slots.has_compiler:
         return band
-    lanes = min(len(band.indices), options.lanes or cost.preferred_lanes(band.config))
+    most = min(len(band.indices), options.lanes or MAX_LANES)
+    lanes = {engine: min(most, cost.preferred_lanes(band.config, engine)) for engine in ENGINES_TO_CHOOSE}
     seconds = {
-        engine: float(band.steps.sum()) * cost.seconds_per_run_step(band.config, lanes, engine)
-        for engine in ("eager", "compiled")
+        engine: float(band.steps.sum()) * cost.seconds_per_run_step(band.config, lanes[engine], engine)
+        for engine in ENGINES_TO_CHOOSE
     }
-    processes = min(slots.slots, -(-len(band.indices) // lanes))
+    processes = min(slots.slots, -(-len(band.indices) // lanes["compiled"]))
     saved = seconds["eager"] - seconds["compiled"]
     return replace(band, engine="compiled" if saved > COMPILE_MUST_SAVE * COMPILE_S * processes else "eager")
 
@@ -343,19 +346,22 @@ class _Cuts:
 
 def lower_bound(table: RunTable, slots: Slots, cost: CostModel) -> float:
     """Seconds below which no cut of these runs can get: all their work, at the best rate of a run-step and unpadded,
-    evenly over the slots; nor less than the longest run takes that trains alone."""
+    evenly over the slots, each shape compiled once if that is cheaper; nor less than the longest run takes that trains
+    alone."""
+    engines: tuple[Engine, ...] = ENGINES_TO_CHOOSE if slots.has_compiler else ("eager",)
     steps, sizes = (np.broadcast_to(table.coded[name].array(), (table.n_runs,)) for name in ("steps", "train_size"))
     work = longest = 0.0
     for group in shape_groups(table):
+        spent: dict[Engine, float] = {engine: COMPILE_S if engine == "compiled" else 0.0 for engine in engines}
         for size in np.unique(sizes[group]):
             rows = group[sizes[group] == size]
             config = table.config(int(rows[0]))
-            engines: tuple[Engine, ...] = ("eager", "compiled") if slots.has_compiler else ("eager",)
-            lanes = most_wanted(cost.preferred_lanes(config))
-            best = min(cost.seconds_per_run_step(config, lanes, engine) for engine in engines)
+            for engine in engines:
+                lanes = most_wanted(cost.preferred_lanes(config, engine))
+                spent[engine] += float(steps[rows].sum()) * cost.seconds_per_run_step(config, lanes, engine)
             alone = min(cost.seconds_per_run_step(config, 1, engine) for engine in engines)
-            work += float(steps[rows].sum()) * best
             longest = max(longest, float(steps[rows].max()) * alone)
+        work += min(spent.values())
     return max(work / slots.slots, longest)
 
 

@@ -44,7 +44,7 @@ class Cost:
     calibrated: bool = False
     checkpoint_mb: float = 0.001
 
-    def preferred_lanes(self, config: RunConfig) -> int:
+    def preferred_lanes(self, config: RunConfig, engine: Engine) -> int:
         return self.lanes
 
     def seconds_per_run_step(self, config: RunConfig, lanes: int, engine: Engine) -> float:

@@ -52,7 +52,7 @@ def rows(setting: Setting) -> Iterator[Row]:
         pool = part(images, side=SIDE, n_classes=CLASSES)
         folder = write_images(Path(name), pool=pool, val=part(CLASSES, side=SIDE, n_classes=CLASSES))
         example = mlp(folder, width=WIDTH, depth=DEPTH, train_size=images, val_size=1)
-        packs = {"folder": folder, "images": images, "n_lanes": cost.preferred_lanes(example, setting.device)}
+        packs = {"folder": folder, "images": images, "n_lanes": cost.preferred_lanes(example, "eager", setting.device)}
 
         def crew(make: Callable[..., Any], members: int, threads: int, **arguments: Any) -> Crew:
             gathered = gather(make, members=members, threads=threads, device=setting.device, **arguments)

@@ -73,7 +73,7 @@ def rows(setting: Setting) -> Iterator[Row]:
 
 def measure(config: RunConfig, setting: Setting) -> Parts:
     kind = "eager" if setting.quick else "compiled"
-    n_lanes = 2 if setting.quick else cost.preferred_lanes(config, setting.device)
+    n_lanes = 2 if setting.quick else cost.preferred_lanes(config, kind, setting.device)
     settings = PackSettings(lanes=n_lanes, engine=kind, threads=1, segment_steps=100, device=setting.device)
     engine.prepare(settings)
     configs = [config.model_copy(update={"seed": seed}) for seed in range(n_lanes)]

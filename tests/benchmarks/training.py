@@ -127,7 +127,7 @@ def measure(setting: Setting, crews: dict[str, Crew]) -> dict[str, float]:
 
 def _packs(setting: Setting, config: RunConfig, engine: Engine, members: int | None = None) -> Crew:
     members = members or (1 if setting.device == "cuda" else cpu_count())
-    lanes = 2 if setting.quick else cost.preferred_lanes(config, setting.device)
+    lanes = 2 if setting.quick else cost.preferred_lanes(config, engine, setting.device)
     engine = "eager" if setting.quick else engine
     return gather(
         pack_step, members=members, threads=1, device=setting.device, config=config, lanes=lanes, engine=engine
