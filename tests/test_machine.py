@@ -85,7 +85,7 @@ def test_compiling_is_announced_where_it_repays_itself():
     plan = make_plan(load_text(BIG), with_compiler, COST)
     assert {pack.settings.engine for pack in plan.packs} == {"compiled"}
     assert summarize(plan).shapes_to_compile == 1
-    assert "compiling 1 shape, about 40 s each the first time" in plan_text(plan)
+    assert "compiling 1 shape, about 25 s each the first time" in plan_text(plan)
     assert "compiling" not in plan_text(make_plan(load_text(SPEC), with_compiler, COST))
 
 
