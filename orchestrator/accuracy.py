@@ -1,4 +1,5 @@
-"""How well the plan predicted the time of its packs. Pure: plan and headers go in, numbers come out."""
+"""How well the plan predicted the time of its packs, and how full their lanes were. Pure: plan and headers go in,
+numbers come out."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ class Accuracy:
     """Of committed segments, over all attempts: what a kill threw away is not in it."""
     median_error: float
     """Of |predicted - actual| / actual over packs."""
+    occupancy: float
+    """Share of the lanes' steps that trained a run."""
 
 
 def measure_accuracy(packs: Iterable[PlannedPack], headers: Mapping[str, Header]) -> Accuracy | None:
@@ -32,7 +35,12 @@ def measure_accuracy(packs: Iterable[PlannedPack], headers: Mapping[str, Header]
         predicted_s=round(sum(predicted for predicted, _ in timed), 1),
         actual_s=round(sum(actual for _, actual in timed), 1),
         median_error=round(median(abs(predicted - actual) / actual for predicted, actual in timed), 4),
+        occupancy=_occupancy([header for _, header in done if _is_last(header)]),
     )
+
+
+def _occupancy(headers: list[Header]) -> float:
+    return round(sum(header.run_steps for header in headers) / sum(header.lane_steps for header in headers), 4)
 
 
 def _is_last(header: Header) -> bool:
@@ -46,6 +54,7 @@ def _expected_s(pack: PlannedPack, header: Header) -> float:
 
 
 def accuracy_text(found: Accuracy) -> str:
-    """`predicted 24 min for 11 packs, they took 26 min; median error of a pack 12%`"""
+    """`predicted 24 min of work for 11 packs, they took 26 min; median error of a pack 12%; lanes were 97% busy`"""
     took = f"predicted {format_duration(found.predicted_s)} of work for {found.packs:,} packs, they took "
-    return took + f"{format_duration(found.actual_s)}; median error of a pack {found.median_error:.0%}"
+    error = f"median error of a pack {found.median_error:.0%}"
+    return took + f"{format_duration(found.actual_s)}; {error}; lanes were {found.occupancy:.0%} busy"

@@ -139,6 +139,7 @@ def _run(
             checkpoint=block.checkpoint,
             weights=_weights(block, pack),
             run_steps=block.run_steps,
+            lane_steps=block.lane_steps,
             attempt=attempt,
             plan_id=record["plan_id"],
             fingerprint=fingerprint,

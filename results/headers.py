@@ -55,6 +55,8 @@ class Header:
     launch: int
     """The launch that this attempt belonged to."""
     run_steps: int
+    lane_steps: int
+    """run_steps and those of idle lanes."""
     segments: tuple[StoredFile, ...]
     published: tuple[StoredFile, ...]
     checkpoint: StoredFile | None

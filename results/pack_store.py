@@ -131,6 +131,7 @@ class PackStore:
         checkpoint: bytes | None,
         weights: "Weights | None" = None,
         run_steps: int,
+        lane_steps: int,
         attempt: int,
         plan_id: str,
         fingerprint: Mapping[str, Any],
@@ -141,8 +142,9 @@ class PackStore:
 
         `rows` come from schema.trace_table, in any order; `weights` are those of `ended` runs, by run_id and name;
         `checkpoint` is the state after the segment, None after the pack's last one; `run_steps` counts all steps so
-        far; `attempt` is the launch that was given to `resume`; `publish_runs` comes from the plan: so many runs that
-        have ended are the least to be published in one file; `wall_s` is what the segment took.
+        far, `lane_steps` those of idle lanes, too; `attempt` is the launch that was given to `resume`; `publish_runs`
+        comes from the plan: so many runs that have ended are the least to be published in one file; `wall_s` is what
+        the segment took.
         Raises FencedError if a newer attempt has taken over, OSError if the disk refuses: the last commit is intact.
         """
         assert self._attempt, "resume comes before the first commit"
@@ -156,6 +158,7 @@ class PackStore:
             attempt=self._attempt,
             launch=attempt,
             run_steps=run_steps,
+            lane_steps=lane_steps,
             outcomes=(*before.outcomes, *ended),
             wall_s=before.wall_s + wall_s,
             fingerprints={**before.fingerprints, str(self._attempt): dict(fingerprint)},
@@ -402,6 +405,7 @@ def _nothing(plan_id: str, pack_id: str) -> Header:
         attempt=0,
         launch=0,
         run_steps=0,
+        lane_steps=0,
         segments=(),
         published=(),
         checkpoint=None,

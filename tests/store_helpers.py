@@ -84,6 +84,7 @@ def fake_segments(pack_id: str, start: int, carry: float) -> Iterator[dict[str, 
             "checkpoint": None if last else json.dumps(carry).encode(),
             "weights": {id: {"w": np.full(3, carry, np.float32)} for id in ended},
             "run_steps": 10 * (segment + 1),
+            "lane_steps": 12 * (segment + 1),
         }
 
 

@@ -25,7 +25,8 @@ def pack(pack_id: str, estimated_s: float) -> PlannedPack:
 def header(pack_id: str, wall_s: float, *, run_steps: int = STEPS, is_done: bool = True) -> Header:
     checkpoint = None if is_done else StoredFile(path="c", sha256="0")
     return Header(
-        plan_id="p", pack_id=pack_id, segment=3, attempt=1, launch=1, run_steps=run_steps, segments=(), published=(),
+        plan_id="p", pack_id=pack_id, segment=3, attempt=1, launch=1, run_steps=run_steps,
+        lane_steps=2 * STEPS, segments=(), published=(),
         checkpoint=checkpoint, outcomes=(), wall_s=wall_s,
     )  # fmt: skip
 
@@ -42,7 +43,8 @@ def test_the_median_is_over_packs_that_are_done():
     assert found is not None
     assert (found.packs, found.predicted_s, found.actual_s) == (3, 450.0, 480.0)
     assert found.median_error == pytest.approx(0.25)
-    assert "median error of a pack 25%" in accuracy_text(found)
+    assert found.occupancy == 0.5
+    assert accuracy_text(found).endswith("median error of a pack 25%; lanes were 50% busy")
 
 
 def test_runs_that_end_early_are_no_error_of_the_prediction():

@@ -115,6 +115,7 @@ class MadeUpSweep:
                         "ended": [_ended(ids[run]) for run in block],
                         "checkpoint": None if segment == len(blocks) - 1 else b"state",
                         "run_steps": STEPS * (block[-1] + 1),
+                        "lane_steps": STEPS * (block[-1] + 1),
                         "plan_id": self.store.read_plan()["plan_id"],
                         "fingerprint": {},
                     },

@@ -129,8 +129,8 @@ def committer(
         numbers = {"run": np.arange(len(run_ids)), "step": np.full(len(run_ids), segment), **columns}
         pack.commit(
             segment=segment, rows=trace_table(numbers, runs), ended=[], checkpoint=checkpoint(), weights=None,
-            run_steps=segment, attempt=1, plan_id=store.read_plan()["plan_id"], fingerprint={}, publish_runs=1,
-            wall_s=0.0,
+            run_steps=segment, lane_steps=segment, attempt=1, plan_id=store.read_plan()["plan_id"], fingerprint={},
+            publish_runs=1, wall_s=0.0,
         )  # fmt: skip
 
     return commit
