@@ -86,6 +86,11 @@ def measure(config: RunConfig, setting: Setting) -> Parts:
     def evaluate() -> list[list[float]]:
         return engine.evaluate(tensors, everyone, config, kind).tolist()
 
+    # The first trace of a process imports a good deal; that is its start, not this program's.
+    other = config.model_copy(update={"width": config.heads, "seed": 0})
+    alone = tensors_of.empty([other], 1, setting.device)
+    alone.put(0, other)
+    engine.make_step(alone, Batches(alone, [other], [0]).at([0]), other, "eager")
     tracing = seconds(lambda: engine.make_step(tensors, batch, config, kind)) + seconds(evaluate) - seconds(evaluate)
     step = engine.make_step(tensors, batch, config, kind)
     compiling = seconds(lambda: step(batch))
