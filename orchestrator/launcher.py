@@ -155,6 +155,8 @@ class _Launch:
                 if self.store.exists()
                 else self._create(loaded, slots, is_own=joined is None)
             )
+            for pack in plan.packs:
+                self.store.pack(pack.pack_id).tidy()  # a kill right after a pack's end leaves its checkpoints
             packs = _unfinished(self.store, plan, selected)
             if not packs:
                 return plan

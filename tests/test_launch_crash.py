@@ -41,6 +41,19 @@ def test_killed_again_and_again_the_traces_are_those_of_an_undisturbed_sweep(tmp
     assert no_debris(killed)
 
 
+def test_what_a_kill_right_after_a_packs_end_left_goes_with_the_next_launch(tmp_path: Path):
+    folder = tmp_path / "killed"
+    spec = freeze(folder)
+    assert launch_here(spec, folder, only="width == 4").exit_code == 0
+    (done,) = (path.parent for path in (folder / "packs").glob("*/done.json"))
+    (done / "checkpoint-00007.a1.bin").write_bytes(b"left")
+    (done / "header-00007.a1.json").write_bytes(b"left")
+    assert not no_debris(folder)
+    assert launch_here(spec, folder).exit_code == 0
+    assert no_debris(folder)
+    assert not list(done.glob("header-*"))
+
+
 def _is_of_a_done_pack(folder: Path, name: str) -> bool:
     """Its header, segments and published traces; the sign of life is nobody's business."""
     store = SweepStore(folder)
