@@ -146,7 +146,7 @@ def preferred_lanes(config: RunConfig, engine: Engine, device: str) -> int:
 PROCESS_BYTES = {"cpu": 350e6, "cuda": 500e6}
 """Of a worker that has imported torch and trained something tiny (measured: 331 MB; on a GPU, its context)."""
 EVALUATION_BYTES = 64 * 2**20
-"""That evaluation takes at a time; see engine.EVALUATION_BYTES."""
+"""Lanes are evaluated in groups whose hidden activations over the whole table stay below this."""
 
 
 IMAGES_BYTES = 120e6

@@ -21,6 +21,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from trainers.batches import Batch
 from trainers.config import RunConfig, shape_key
+from trainers.cost import EVALUATION_BYTES
 from trainers.lanes import Lanes
 from trainers.losses import loss_per_example
 from trainers.metrics.dense import measure
@@ -177,9 +178,6 @@ def _parts(buffer_LP: Tensor, sizes: list[int]) -> Iterator[Tensor]:
     for part_LP in torch.split(buffer_LP, sizes if buffer_LP.shape[1] else [0] * len(sizes), 1):
         yield torch.utils.dlpack.from_dlpack(part_LP)
 
-
-EVALUATION_BYTES = 64 * 2**20
-"""Lanes are evaluated in groups whose hidden activations over the whole table stay below this."""
 
 _EVALUATIONS: dict[tuple[Any, ...], Callable[..., Tensor]] = {}
 
