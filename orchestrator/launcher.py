@@ -52,7 +52,7 @@ from orchestrator.progress import QuietConsole, follow, last_line
 from orchestrator.replanning import new_cut, not_started
 from orchestrator.signals import StopNow, StopRequest, drain_on_signals
 from orchestrator.spec import LoadedSpec, load_spec, load_text
-from orchestrator.spec_model import SweepSpec, parse_filter
+from orchestrator.spec_model import SweepSpec, parse_only
 from orchestrator.trials import Trials
 from results.errors import FencedError, MissingError, StorageError
 from results.headers import Header
@@ -60,7 +60,7 @@ from results.objects import ObjectPath
 from results.pack_store import PackStore
 from results.places import Place, absolute, one_look, place_of
 from results.store import SweepStore
-from trainers.expressions import Expression, ExpressionError
+from trainers.expressions import Expression
 
 if TYPE_CHECKING:
     from orchestrator.tune import Cluster
@@ -132,7 +132,7 @@ def launch(
     default = place_of(spec) if _is_sweep(spec) else Path("sweeps") / loaded.spec.name
     store = SweepStore(absolute(place_of(out or default)))
     store.require_text_path()
-    selected = _parse_only(only)
+    selected = parse_only(only)
     if store.exists():
         plan = Plan.from_json(store.read_plan())
         if not is_of(plan, loaded):
@@ -493,13 +493,6 @@ def _as_loaded(spec: SweepSpec) -> LoadedSpec:
 
     text = yaml.safe_dump(resolved_spec(spec), sort_keys=False)
     return LoadedSpec(spec=spec, text=text, path=Path(spec.name))
-
-
-def _parse_only(only: str | None) -> Expression | None:
-    try:
-        return None if only is None else parse_filter(only)
-    except ExpressionError as error:
-        raise UserError(f"--only {only}: {error}", exit_code=EXIT_USAGE) from error
 
 
 def _stored(store: SweepStore, packs: Sequence[PlannedPack]) -> Iterator[tuple[PlannedPack, PackStore]]:

@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from orchestrator.errors import KeyPath
+from orchestrator.errors import EXIT_USAGE, KeyPath, UserError
 from orchestrator.wording import faults_of
 from trainers.config import (
     CODE,
@@ -38,7 +38,7 @@ from trainers.config import (
     RunConfig,
     Seed,
 )
-from trainers.expressions import Expression, parse
+from trainers.expressions import Expression, ExpressionError, parse
 from trainers.members import RANDOM, Member, parse_members, write_members
 from trainers.tasks.shapes import SEQUENCES
 from trainers.tasks.subsets import parse_subsets, write_subsets
@@ -138,6 +138,14 @@ def _columns(value: Any) -> str:
 def parse_filter(text: str) -> Expression:
     """A filter over hyperparameters. Raises ExpressionError."""
     return parse(text, FILTER_NAMES)
+
+
+def parse_only(only: str | None) -> Expression | None:
+    """The filter that `--only` gives. Raises UserError (2)."""
+    try:
+        return None if only is None else parse_filter(only)
+    except ExpressionError as error:
+        raise UserError(f"--only {only}: {error}", exit_code=EXIT_USAGE) from error
 
 
 def _canonical_filter(text: str) -> str:

@@ -4,6 +4,7 @@ for Ray's Job API; tests/test_submit.py uses a real one."""
 import io
 import json
 import os
+import shlex
 import shutil
 import signal
 import traceback
@@ -63,7 +64,8 @@ class FakeCluster:
         if any(job.id == job_id for job in self.known):
             return False
         about = {"sweep": metadata["grokctl_sweep"], "out": metadata["grokctl_out"]}
-        self.known.append(Job(id=job_id, state="waiting", started_ms=1, **about))
+        options = tuple(shlex.split(metadata["grokctl_options"]))
+        self.known.append(Job(id=job_id, state="waiting", started_ms=1, options=options, **about))
         self.submitted[job_id] = data
         return True
 
@@ -249,12 +251,12 @@ def test_a_job_is_found_by_id_attemptless_id_and_name():
 
 
 def test_jobs_of_others_are_not_ours():
-    ours = {"grokctl_out": "/shared/tiny", "grokctl_sweep": "tiny"}
+    ours = {"grokctl_out": "/shared/tiny", "grokctl_sweep": "tiny", "grokctl_options": "'--only=a > b' --replan"}
     details = SimpleNamespace(
         submission_id=RUNNING.id, metadata=ours, status="RUNNING", start_time=1, end_time=None, driver_exit_code=None,
         message=None,
     )  # fmt: skip
-    assert Job.from_ray(details) == RUNNING
+    assert Job.from_ray(details) == replace(RUNNING, options=("--only=a > b", "--replan"))
     for change in ({"submission_id": "raysubmit_x"}, {"submission_id": None}, {"metadata": None}):
         assert Job.from_ray(SimpleNamespace(**{**vars(details), **change})) is None
 
@@ -420,18 +422,30 @@ def test_submit_detaches_with_the_commands_that_come_next(
 ):
     cluster = FakeCluster()
     monkeypatch.setattr(api, "connect", lambda url: cluster)
-    common = ("--address", "127.0.0.1:8265", "--out", "/shared/tiny", "--set", "steps=20", "--detach", "--take-over")
-    result = grokctl("submit", tiny_spec, *common)
+    common = ("--address", "127.0.0.1:8265", "--out", "/shared/tiny", "--set", "steps=20", "--detach")
+    limits = ("--only", "width > 4", "--max-hours", "1.5")
+    result = grokctl("submit", tiny_spec, *common, *limits, "--take-over", "--replan")
     assert result.exit_code == 0, result.output
     ((job_id, data),) = cluster.submitted.items()
     assert f"{job_id}: submitted to http://127.0.0.1:8265 (" in result.stdout
     again = f"grokctl submit {tiny_spec} --address http://127.0.0.1:8265 --out /shared/tiny --set steps=20"
-    assert f"follow it: {again}\n" in result.stdout
+    assert f"follow it: {again} '--only=width > 4' --max-hours=1.5\n" in result.stdout
     with zipfile.ZipFile(io.BytesIO(data)) as packed:
         arguments = json.loads(packed.read("job.json"))["arguments"]
     assert arguments == [
-        "launch", "tiny.yaml", "--address", "auto", "--out", "/shared/tiny", "--take-over", "--set", "steps=20"
+        "launch", "tiny.yaml", "--address", "auto", "--out", "/shared/tiny", "--take-over", "--replan",
+        "--only=width > 4", "--max-hours=1.5", "--set", "steps=20",
     ]  # fmt: skip
+    # What was sent is what `launch` takes; that --local contradicts is found after all options were read.
+    assert "exclude each other" in grokctl("launch", tiny_spec, *arguments[2:], "--local").stderr
+
+    # A job at work goes on as it was submitted, and says so to who wants it otherwise.
+    again = grokctl("submit", tiny_spec, *common, *limits)
+    assert "is at work on /shared/tiny already" in again.stdout
+    assert "note" not in again.stdout
+    longer = grokctl("submit", tiny_spec, *common, "--max-hours", "3").stdout
+    assert "note: it was submitted without --max-hours=3.0, and goes on without" in longer
+    assert len(cluster.submitted) == 1
 
 
 @pytest.mark.parametrize(
@@ -444,6 +458,7 @@ def test_submit_detaches_with_the_commands_that_come_next(
         ("submit", "quickstart", "--manifest", "ray", "--detach"),
         ("submit", "quickstart", "--address", "ray://head:10001", "--out", "/shared/x"),
         ("submit", "quickstart", "--address", "http://127.0.0.1:8265"),
+        ("submit", "quickstart", "--address", "http://127.0.0.1:8265", "--out", "/shared/x", "--only", "widht > 4"),
     ],
 )
 def test_wrong_usage(arguments: tuple[str, ...], grokctl: Grokctl):

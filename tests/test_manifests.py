@@ -119,7 +119,7 @@ def test_kuberay_launches_the_spec_that_was_given() -> None:
     assert job["spec"]["entrypoint"] == "sh /etc/grokctl/launch.sh"
     assert shlex.split(files["launch.sh"]) == [
         "exec", "grokctl", "launch", "/etc/grokctl/tiny.yaml", "--address", "auto", "--out", OUT, "--max-hours", "0.25",
-        "--set", 'task=a * b + "c" $d',
+        "--set", 'task=a * b + "c" $d', "--take-over",
     ]  # fmt: skip
 
 
@@ -341,18 +341,23 @@ def test_a_sweep_in_a_bucket_needs_no_shared_folder(kind: Kind) -> None:
     assert "AWS" not in in_folder.replace("type: aws", "")
 
 
-def test_kuberay_with_a_bucket_takes_over_from_a_head_that_was_lost() -> None:
-    files, job = ray_job(printed("kuberay", out="s3://bucket/tiny"))
+@pytest.mark.parametrize("out", ["s3://bucket/tiny", "/shared/tiny"])
+def test_kuberay_takes_over_from_a_head_that_was_lost(out: str) -> None:
+    """Its name is left in the folder, and neither NFS nor a bucket tells whether it lives."""
+    files, _ = ray_job(printed("kuberay", out=out))
     command = shlex.split(files["launch.sh"])
-    assert command[command.index("--out") + 1] == "s3://bucket/tiny"
+    assert command[command.index("--out") + 1] == out
     assert command[-1] == "--take-over"
+
+
+def test_kuberay_with_a_bucket_has_an_account_and_no_volume() -> None:
+    _, job = ray_job(printed("kuberay", out="s3://bucket/tiny"))
     fits(job, RAY_JOB)
     cluster = job["spec"]["rayClusterSpec"]
     pods = [cluster["headGroupSpec"]["template"]["spec"], cluster["workerGroupSpecs"][0]["template"]["spec"]]
     assert [pod["serviceAccountName"] for pod in pods] == ["grokctl", "grokctl"]
     assert [volume["name"] for pod in pods for volume in pod.get("volumes", ())] == ["spec"]
     assert all({"name": "AWS_REGION", "value": "us-west-2"} in pod["containers"][0]["env"] for pod in pods)
-    assert "--take-over" not in printed("kuberay", out="/shared/tiny")
 
 
 @pytest.mark.parametrize("kind", ["kuberay", "ray"])
@@ -425,6 +430,22 @@ def test_hostile_folders_are_quoted_or_refused(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_printing_imports_neither_torch_nor_ray(kind: Kind, tiny_spec: Path) -> None:
     assert imported_by("submit", tiny_spec, "--manifest", kind) & {"torch", "ray"} == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("kuberay", "activeDeadlineSeconds: 7200"), ("slurm", "--time=2:00:00"), ("ray", "Once")]
+)
+def test_as_much_time_is_asked_for_as_is_given(kind: Kind, words: str, grokctl: Grokctl, tiny_spec: Path) -> None:
+    text = grokctl("submit", tiny_spec, "--manifest", kind, "--max-hours", "1.5").stdout
+    assert words in text
+    assert "--max-hours 1.5" in text
+
+
+@pytest.mark.parametrize("options", [("--detach",), ("--only", "width > 4"), ("--replan",), ("--take-over",)])
+def test_what_only_a_job_can_do_is_refused_with_a_manifest(options: tuple[str, ...], grokctl: Grokctl) -> None:
+    result = grokctl("submit", "quickstart", "--manifest", "slurm", *options)
+    assert (result.exit_code, result.stdout) == (EXIT_USAGE, "")
+    assert result.stderr.startswith(f"error: {options[0]} cannot go with --manifest\n")
 
 
 @pytest.mark.parametrize("options", [(), ("--manifest", "ray", "--address", "http://127.0.0.1:8265")])

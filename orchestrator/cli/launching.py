@@ -11,6 +11,9 @@ from orchestrator.cli.base import Json, Out, Settings, Spec, pairs, verb
 from orchestrator.errors import EXIT_BAD_DATA, EXIT_USAGE, UserError
 from orchestrator.exits import complain, say
 
+STAY = ("--allow-code", "--only=", "--max-hours=")
+"""Options of a job that its next attempt wants, too."""
+
 
 def positive(hours: float | None) -> float | None:
     if hours is not None and not 0 < hours < 1e6:
@@ -159,9 +162,23 @@ def submit(
     ] = None,
     settings: Settings = None,
     detach: Annotated[bool, typer.Option("--detach", help="Don't follow the job's log.")] = False,
+    only: Annotated[
+        str | None, typer.Option("--only", metavar="EXPR", help="As with launch.", show_default=False)
+    ] = None,
+    max_hours: Annotated[
+        float | None,
+        typer.Option(
+            "--max-hours",
+            metavar="H",
+            callback=positive,
+            help="As with launch; a manifest asks for that much time.",
+            show_default=False,
+        ),
+    ] = None,
     accept: Annotated[bool, typer.Option("--accept-environment", help="As with launch.")] = False,
     allow_code: Annotated[bool, typer.Option("--allow-code", help="As with launch.")] = False,
     take_over: Annotated[bool, typer.Option("--take-over", help="As with launch.")] = False,
+    replan: Annotated[bool, typer.Option("--replan", help="As with launch.")] = False,
 ) -> None:
     """Launch a sweep as a job of a Ray cluster; again: follow the job at work, or go on. Or print a manifest."""
     if (scheduler is None) == (address is None):
@@ -170,18 +187,38 @@ def submit(
             exit_code=EXIT_USAGE,
             hint="For example: grokctl submit SPEC --address http://HOST:8265 --out /shared/NAME",
         )
+    flags = {"--accept-environment": accept, "--take-over": take_over, "--replan": replan}
+    given = [name for name, is_given in flags.items() if is_given]
     if address is None:
-        if detach or accept or take_over:
-            raise UserError("--detach, --accept-environment and --take-over go with --address", exit_code=EXIT_USAGE)
+        for_a_job = ["--detach"] * detach + ["--only"] * (only is not None) + given
+        if for_a_job:
+            raise UserError(
+                f"{' and '.join(for_a_job)} cannot go with --manifest",
+                exit_code=EXIT_USAGE,
+                hint="A manifest starts the sweep, and goes on with it. What `grokctl launch` takes once is written "
+                "into its command.",
+            )
         assert scheduler is not None
-        _print_manifest(spec, scheduler, out, settings, allow_code=allow_code)
+        _print_manifest(spec, scheduler, out, settings, allow_code=allow_code, max_hours=max_hours)
     else:
-        options = {"--accept-environment": accept, "--allow-code": allow_code, "--take-over": take_over}
-        _submit_job(spec, address, out, settings, [name for name, given in options.items() if given], detach=detach)
+        given += ["--allow-code"] * allow_code
+        if only is not None:
+            from orchestrator.spec_model import parse_only
+
+            parse_only(only)
+            given.append(f"--only={only}")
+        given += [f"--max-hours={max_hours}"] * (max_hours is not None)
+        _submit_job(spec, address, out, settings, given, detach=detach)
 
 
 def _print_manifest(
-    spec: str, scheduler: Scheduler, out: str | None, settings: list[str] | None, *, allow_code: bool
+    spec: str,
+    scheduler: Scheduler,
+    out: str | None,
+    settings: list[str] | None,
+    *,
+    allow_code: bool,
+    max_hours: float | None,
 ) -> None:
     from orchestrator.calibration import stored_cost
     from orchestrator.machine import find_slots
@@ -192,7 +229,10 @@ def _print_manifest(
     loaded = load_spec(spec, given)
     here = find_slots(loaded.spec.resources)
     cost = stored_cost(here)
-    say(manifest(scheduler.value, loaded, here, cost, out=out, settings=given, allow_code=allow_code))
+    text = manifest(
+        scheduler.value, loaded, here, cost, out=out, settings=given, allow_code=allow_code, max_hours=max_hours
+    )
+    say(text)
 
 
 def _submit_job(
@@ -208,15 +248,14 @@ def _submit_job(
     loaded = load_spec(spec, given)
     sets = [part for setting in settings or () for part in ("--set", setting)]
     again = ["grokctl", "submit", spec, "--address", url, "--out", folder, *sets]
-    may_run = "--allow-code" in options
-    require_allowed(loaded.spec.code, allowed=may_run, command=shlex.join(again))
-    again += ["--allow-code"] * may_run
+    require_allowed(loaded.spec.code, allowed="--allow-code" in options, command=shlex.join(again))
+    again += [option for option in options if option.startswith(STAY)]
     upload = verbs.prepare(loaded, folder, given, options)
     exposed = ray_auth.exposed_token()
     if exposed:
         complain(f"note: {exposed}")
     jobs = client.connect(url)
-    job = verbs.submit(jobs, loaded, folder, upload, say)
+    job = verbs.submit(jobs, loaded, folder, upload, say, options=options)
     if detach:
         verbs.say_what_next(jobs, job, again, say)
         return

@@ -4,8 +4,9 @@ A job is named by its sweep's spec and an attempt: Ray refuses every name that i
 """
 
 import re
+import shlex
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -38,6 +39,8 @@ class Job:
     sweep: str
     out: str
     """The sweep's folder, as the nodes see it."""
+    options: tuple[str, ...] = ()
+    """Of its launch, beyond spec and folder."""
     started_ms: int | None = None
     """Unix time."""
     ended_ms: int | None = None
@@ -69,6 +72,7 @@ class Job:
             state=STATES[str(getattr(details.status, "value", details.status))],
             sweep=metadata.get("grokctl_sweep", ""),
             out=metadata["grokctl_out"],
+            options=tuple(shlex.split(metadata.get("grokctl_options", ""))),
             started_ms=details.start_time,
             ended_ms=details.end_time,
             driver_exit_code=details.driver_exit_code,
@@ -82,9 +86,15 @@ def _split(job_id: str) -> tuple[str, int]:
     return match[1], int(match[2])
 
 
-def metadata(*, sweep: str, out: str, spec_sha256: str, release: str) -> dict[str, str]:
+def metadata(*, sweep: str, out: str, spec_sha256: str, release: str, options: Sequence[str]) -> dict[str, str]:
     """What a job is filed under on the cluster."""
-    return {"grokctl": release, "grokctl_sweep": sweep, "grokctl_out": out, "grokctl_spec_sha256": spec_sha256}
+    return {
+        "grokctl": release,
+        "grokctl_sweep": sweep,
+        "grokctl_out": out,
+        "grokctl_spec_sha256": spec_sha256,
+        "grokctl_options": shlex.join(options),
+    }
 
 
 def live_job(jobs: Iterable[Job], stem: str, out: str) -> Job | None:

@@ -56,17 +56,25 @@ def prepare(loaded: LoadedSpec, out: str, settings: Mapping[str, str], options: 
     return make_upload(name, loaded.text, arguments, beside)
 
 
-def submit(client: Client, loaded: LoadedSpec, out: str, upload: bytes, say: Say) -> Job:
-    """The job that works on a sweep: the one that is at it already, or a new one."""
+def submit(
+    client: Client, loaded: LoadedSpec, out: str, upload: bytes, say: Say, *, options: Sequence[str] = ()
+) -> Job:
+    """The job that works on a sweep: the one that is at it already, or a new one with these options of its launch."""
     stem = resource_name(loaded)
     about = metadata(
-        sweep=loaded.spec.name, out=out, spec_sha256=spec_digest(resolved_spec(loaded.spec)), release=release()
+        sweep=loaded.spec.name,
+        out=out,
+        spec_sha256=spec_digest(resolved_spec(loaded.spec)),
+        release=release(),
+        options=options,
     )
     for _ in range(RACES):
         jobs = client.jobs()
         live = live_job(jobs, stem, out)
         if live is not None:
             say(f"{live.id} is at work on {out} already ({live.state} since {_since(live)})")
+            if ignored := [option for option in options if option not in live.options]:
+                say(f"note: it was submitted without {shlex.join(ignored)}, and goes on without")
             return live
         job_id = next_id(jobs, stem)
         if client.submit(job_id, upload, about):

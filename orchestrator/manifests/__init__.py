@@ -13,6 +13,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -63,6 +64,7 @@ def manifest(
     out: str | None = None,
     settings: Mapping[str, str] | None = None,
     allow_code: bool = False,
+    max_hours: float | None = None,
 ) -> str:
     """The text of a manifest that launches a sweep.
 
@@ -74,6 +76,7 @@ def manifest(
         out: the sweep's folder as the nodes see it; by default /sweeps/NAME, with slurm sweeps/NAME from here.
         settings: the overrides, for the command.
         allow_code: whether the command may run the Python file that the spec names.
+        max_hours: after which the launch drains; by default so many that its estimate has headroom.
 
     Raises:
         UserError: a path that does not go into a manifest, or that the nodes could not find.
@@ -81,6 +84,8 @@ def manifest(
     for text in (str(loaded.path), out or "", *(settings or {}), *(settings or {}).values()):
         _require_printable(text)
     asked = allocate(loaded, here, cost)
+    if max_hours is not None:
+        asked = replace(asked, max_hours=max_hours)
     values = _common_values(loaded, asked) | VALUES[kind](loaded, asked, out, Given(settings or {}, allow_code))
     (template,) = Path(__file__).parent.glob(f"{kind}.*.in")
     return fill(template.read_text(encoding="utf-8"), values)
@@ -131,9 +136,9 @@ def _kuberay_values(loaded: LoadedSpec, asked: Allocation, out: str | None, give
     place = _bucket(out) or _shared_folder(loaded, out)
     spec = f"{loaded.spec.name}.yaml"
     launch = launch_command(f"/etc/grokctl/{spec}", place, asked, given)
-    if _bucket(out):
-        # The name of a head that was lost stays in the bucket. KubeRay starts another one only when it is gone.
-        launch.append("--take-over")
+    # A head that was lost leaves its name in the sweep's folder, and on NFS or in a bucket nobody can tell that it is
+    # dead. KubeRay starts another one only when it is gone, and if it lived it could commit nothing any more.
+    launch.append("--take-over")
     gpus = {"nvidia.com/gpu": str(asked.gpus_per_node)} if asked.gpus_per_node else {}
     resources = {"cpu": str(asked.cpus_per_node), "memory": f"{asked.memory_gb_per_node}G", **gpus}
     return {
