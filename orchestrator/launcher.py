@@ -12,33 +12,21 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from orchestrator import labelled
-from orchestrator.accuracy import accuracy_text, measure_accuracy
 from orchestrator.calibration import calibrate, stored_cost
 from orchestrator.code_file import admit, bytes_of, require_allowed
-from orchestrator.environment import Consent, agreed, moved, not_repeated
-from orchestrator.errors import (
-    EXIT_BAD_DATA,
-    EXIT_ENVIRONMENT,
-    EXIT_IO,
-    EXIT_OK,
-    EXIT_RUNS_FAILED,
-    EXIT_UNAVAILABLE,
-    EXIT_USAGE,
-    UserError,
-)
-from orchestrator.exits import GOES_ON
+from orchestrator.environment import agreed
+from orchestrator.errors import EXIT_BAD_DATA, EXIT_IO, EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, UserError
 from orchestrator.extension import added_runs, extension, is_of
 from orchestrator.machine import find_slots, slots_of_nodes
+from orchestrator.outcome import LaunchResult, is_labelled, outcome, report
 from orchestrator.packing import Slots
+from orchestrator.permits import Permits
 from orchestrator.plan import (
     Plan,
     PlannedPack,
@@ -48,45 +36,24 @@ from orchestrator.plan import (
     resolved_spec,
     summarize,
 )
-from orchestrator.progress import QuietConsole, follow, last_line
+from orchestrator.progress import QuietConsole, follow
+from orchestrator.remaining import newest_headers, unfinished
 from orchestrator.replanning import new_cut, not_started
 from orchestrator.signals import StopNow, StopRequest, drain_on_signals
 from orchestrator.spec import LoadedSpec, load_spec, load_text
 from orchestrator.spec_model import SweepSpec, parse_only
-from orchestrator.trials import Trials
-from results.errors import FencedError, MissingError, StorageError
-from results.headers import Header
+from results.errors import MissingError, StorageError
 from results.objects import ObjectPath
-from results.pack_store import PackStore
-from results.places import Place, absolute, one_look, place_of
+from results.places import Place, absolute, place_of
 from results.store import SweepStore
 from trainers.expressions import Expression
 
 if TYPE_CHECKING:
+    from orchestrator.on_ray import OnRay
     from orchestrator.tune import Cluster
 
-POLL_S = 0.2
-IDLE_ROUNDS = 2
-"""So often in a row a new Tuner is started over what is left although the one before brought no commit."""
 CALIBRATE_FROM_S = 300.0
 """A sweep that takes this long, by the estimate for another machine, is worth 20 s of measuring this one first."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LaunchResult:
-    """How a launch ended."""
-
-    folder: Place
-    exit_code: int
-    """0; 1 if packs failed; 74 if the disk refused; 128 + n after signal n."""
-    runs: int
-    runs_ended: int
-    phases: Mapping[str, int]
-    """Labelled runs by phase."""
-    failed_packs: Mapping[str, str]
-    """pack_id -> last line of its traceback."""
-    paths: Sequence[Place] = ()
-    """Tables and figures."""
 
 
 def launch(
@@ -137,21 +104,13 @@ def launch(
         plan = Plan.from_json(store.read_plan())
         if not is_of(plan, loaded):
             added_runs(plan, loaded, store.root)  # refuses other changes before anything is written
-        elif not _unfinished(store, plan, selected) and _is_labelled(store, headers := _headers(store, plan)):
+        elif not unfinished(store, plan, selected) and is_labelled(store, headers := newest_headers(store, plan)):
             note = "nothing to do: all that was asked for is here"
-            return _report(store, plan, console, EXIT_OK, note, headers=headers)
+            return report(store, plan, console, EXIT_OK, note, headers=headers)
     require_allowed(loaded.spec.code, allowed=allow_code, command=f"grokctl launch {shlex.quote(str(loaded.path))}")
     # The nodes of a cluster may differ in their hardware, and a pack goes on where there is room.
-    accept: Consent = accept_environment or ("hardware" if address else False)
-    launching = _Launch(
-        store,
-        console,
-        max_hours,
-        accept_environment=accept,
-        allow_code=allow_code,
-        take_over=take_over,
-        replan=replan,
-    )
+    permits = Permits(environment=accept_environment or ("hardware" if address else False), code=allow_code)
+    launching = _Launch(store, console, permits, max_hours=max_hours, take_over=take_over, replan=replan)
     return launching.run(loaded, selected, address, local)
 
 
@@ -162,16 +121,14 @@ class _Launch:
         self,
         store: SweepStore,
         console: Console,
-        max_hours: float | None,
+        permits: Permits,
         *,
-        accept_environment: Consent,
-        allow_code: bool,
+        max_hours: float | None,
         take_over: bool,
         replan: bool,
     ) -> None:
-        self.store, self.console, self.max_hours = store, console, max_hours
-        self.accept_environment, self.take_over, self.replan = accept_environment, take_over, replan
-        self.allow_code = allow_code
+        self.store, self.console, self.permits = store, console, permits
+        self.max_hours, self.take_over, self.replan = max_hours, take_over, replan
 
     def run(self, loaded: LoadedSpec, selected: Expression | None, address: str | None, local: bool) -> LaunchResult:
         with self.store.lock(take_over=self.take_over) as note, drain_on_signals(self._say_draining) as request:
@@ -191,7 +148,7 @@ class _Launch:
         """After a second signal, which may have come at any point of a launch."""
         self.console.print("stopped at once; what was committed is safe", style="bold")
         known = Plan.from_json(self.store.read_plan()) if self.store.exists() else None
-        return _result(self.store, known, exit_code, {}, _headers(self.store, known) if known else {})
+        return outcome(self.store, known, exit_code, {}, newest_headers(self.store, known) if known else {})
 
     def _say_draining(self, number: signal.Signals) -> None:
         self.store.request_stop()
@@ -214,30 +171,30 @@ class _Launch:
             )
             for pack in plan.packs:
                 self.store.pack(pack.pack_id).tidy()  # a kill right after a pack's end leaves its checkpoints
-            packs = _unfinished(self.store, plan, selected)
+            packs = unfinished(self.store, plan, selected)
             if not packs:
                 return plan
             _require_data(packs)
             self._try_code(packs[0])
             if joined is not None:
                 self._require_same_code()
-            if joined is None and not self.accept_environment:
+            if joined is None and not self.permits.environment:
                 self._require_same_environment(packs)
             if not request:
                 self.store.clear_stop()  # of an earlier launch
             attempt = self.store.begin_attempt()
             if self.replan:
                 plan = self._cut_anew(plan, loaded, slots, attempt)
-                packs = _unfinished(self.store, plan, selected)
+                packs = unfinished(self.store, plan, selected)
             self._announce(plan, packs, attempt)
             self._tell_of_other_slots(plan, slots)
             stack.enter_context(self._time_limit())
             if local:
                 self._train_here(plan, packs, attempt)
             else:
-                lent = joined or self._join(None, stack)
-                self._check_room(plan, lent, may_grow=joined is not None)
-                self._train_on_ray(plan, packs, attempt, lent)
+                on_ray = self._on_ray(plan, joined or self._join(None, stack))
+                on_ray.require_room(may_grow=joined is not None)
+                on_ray.train(packs, attempt)
             return self._amended(plan)
 
     def _require_same_code(self) -> None:
@@ -251,7 +208,7 @@ class _Launch:
         config = pack.config(0)
         if config.code_sha256 is None:
             return
-        admit(self.store.code_path, config.code_sha256, str(config.code), allowed=self.allow_code)
+        admit(self.store.code_path, config.code_sha256, str(config.code), allowed=self.permits.code)
         from trainers.rehearsal import rehearse
 
         for note in rehearse(config):
@@ -363,93 +320,12 @@ class _Launch:
 
         with follow(self.store, plan, self.console):
             ids = [pack.pack_id for pack in packs]
-            train_here(
-                self.store.root,
-                ids,
-                attempt,
-                should_stop=self.store.stop_requested,
-                accept_environment=self.accept_environment,
-                allow_code=self.allow_code,
-            )
+            train_here(self.store.root, ids, attempt, should_stop=self.store.stop_requested, permits=self.permits)
 
-    def _check_room(self, plan: Plan, lent: "Cluster", *, may_grow: bool) -> None:
-        """A pack that fits nowhere would wait for ever."""
-        cpus, gpus = plan.slots["cpus_per_pack"], plan.slots["gpus_per_pack"]
-        if any(node.packs(cpus, gpus) for node in lent.nodes):
-            return
-        has = f"Ray has {lent.cpus} and {lent.gpus}" + (f" on {len(lent.nodes)} nodes" if len(lent.nodes) > 1 else "")
-        message = f"a pack asks for {cpus} cores and {gpus:g} GPUs on one machine; {has}"
-        if not may_grow:
-            hint = "Change `resources` in the spec, join a cluster with --address, or train with --local."
-            raise UserError(message, exit_code=EXIT_ENVIRONMENT, hint=hint)
-        self.console.print(f"{message}: waiting for nodes that have them", markup=False)
+    def _on_ray(self, plan: Plan, cluster: "Cluster") -> "OnRay":
+        from orchestrator.on_ray import OnRay
 
-    def _train_on_ray(self, plan: Plan, packs: Sequence[PlannedPack], attempt: int, cluster: "Cluster") -> None:
-        """Until nothing is left to do. Tune may give up as a whole, and was seen to forget a trial whose worker it had
-        lost sight of; what is left then goes to a new Tuner."""
-        trials = Trials(store=self.store, attempt=attempt)
-        left, rounds, crash = list(packs), 0, ""
-        with follow(self.store, plan, self.console):
-            while left and rounds <= IDLE_ROUNDS and not self.store.stop_requested():
-                before = self._commits(left)
-                crash = self._schedule(plan, left, trials, cluster)
-                rounds = 0 if self._commits(left) != before else rounds + 1
-                left = [pack for pack in left if not self._is_settled(pack, attempt)]
-        if left and crash:
-            raise UserError(f"Ray gives up: {crash}", exit_code=EXIT_UNAVAILABLE, hint=GOES_ON)
-        if not self.store.stop_requested():
-            self._record_deaths(left, trials)
-        self._tell_of_hardware()
-
-    def _schedule(self, plan: Plan, packs: Sequence[PlannedPack], trials: Trials, cluster: "Cluster") -> str:
-        """Have packs trained until none is left or a stop was asked for. What made Tune give up before, if it did."""
-        from orchestrator import tune
-
-        demands = {pack.pack_id: tune.Demand(**plan.demand(pack)) for pack in packs}
-        training = tune.start_training(
-            cluster,
-            self.store.root,
-            demands,
-            trials,
-            accept_environment=self.accept_environment,
-            allow_code=self.allow_code,
-        )
-        while not training.wait(POLL_S):
-            cluster.require_alive()
-            if self.store.latest_attempt() > trials.attempt:
-                raise FencedError(f"a newer launch has taken over {self.store.root}")
-            if self.store.stop_requested():
-                training.end_if_idle()
-            while trials.notes:
-                self.console.print(Text(trials.notes.pop(0)), style="yellow", soft_wrap=True)
-        return "\n".join(training.crash)
-
-    def _tell_of_hardware(self) -> None:
-        plan = Plan.from_json(self.store.read_plan())  # packs that ran out of memory have been replaced meanwhile
-        if changes := moved(_headers(self.store, plan).values()):
-            text = "packs that lost their node went on on another kind of it, with other last bits than without that"
-            self.console.print(Text(f"note: {text}: {'; '.join(changes)}"), style="yellow", soft_wrap=True)
-
-    def _commits(self, packs: Sequence[PlannedPack]) -> list[tuple[int, int] | None]:
-        """The newest commit of each pack."""
-        stored = (self.store.pack(self.store.current_pack(pack.pack_id)) for pack in packs)
-        return [header.order() if (header := pack.newest_header()) else None for pack in stored]
-
-    def _is_settled(self, pack: PlannedPack, attempt: int) -> bool:
-        """Whether this launch has nothing more to do about a pack: it is done, or has failed."""
-        stored = self.store.pack(self.store.current_pack(pack.pack_id))
-        failure = stored.failure()
-        return stored.is_done() or (failure is not None and failure.attempt == attempt)
-
-    def _record_deaths(self, packs: Sequence[PlannedPack], trials: Trials) -> None:
-        """A worker that died could not say why; what Ray knows of it goes to the pack's folder."""
-        if self.store.latest_attempt() > trials.attempt:
-            raise FencedError(f"a newer launch has taken over {self.store.root}")
-        for pack in packs:
-            current = self.store.current_pack(pack.pack_id)
-            stored = self.store.pack(current)
-            if not stored.is_done() and stored.failure() is None:
-                stored.write_failure(trials.failure_text(pack.pack_id, current), trials.attempt)
+        return OnRay(store=self.store, plan=plan, cluster=cluster, permits=self.permits, console=self.console)
 
     def _write_tables(self, plan: Plan) -> None:
         from orchestrator.tables import write_tables
@@ -457,13 +333,13 @@ class _Launch:
         write_tables(self.store, plan)
 
     def _end(self, plan: Plan, selected: Expression | None, request: StopRequest) -> LaunchResult:
-        unfinished = _unfinished(self.store, plan, selected)
-        failures = [failure for pack in unfinished if (failure := self.store.pack(pack.pack_id).failure())]
+        left = unfinished(self.store, plan, selected)
+        failures = [failure for pack in left if (failure := self.store.pack(pack.pack_id).failure())]
         if request.exit_code is not None:
-            return _report(self.store, plan, self.console, request.exit_code, "stopped as asked")
+            return report(self.store, plan, self.console, request.exit_code, "stopped as asked")
         if any(failure.is_pause for failure in failures):
-            return _report(self.store, plan, self.console, EXIT_IO, "paused: the disk refuses")
-        return _report(self.store, plan, self.console, EXIT_RUNS_FAILED if failures else EXIT_OK)
+            return report(self.store, plan, self.console, EXIT_IO, "paused: the disk refuses")
+        return report(self.store, plan, self.console, EXIT_RUNS_FAILED if failures else EXIT_OK)
 
 
 def _load(spec: str | Place | SweepSpec, overrides: Mapping[str, str]) -> LoadedSpec:
@@ -495,19 +371,6 @@ def _as_loaded(spec: SweepSpec) -> LoadedSpec:
     return LoadedSpec(spec=spec, text=text, path=Path(spec.name))
 
 
-def _stored(store: SweepStore, packs: Sequence[PlannedPack]) -> Iterator[tuple[PlannedPack, PackStore]]:
-    """Planned packs with what is stored of them; the plan on disk is looked at once for all."""
-    stored = store.packs() if packs else {}
-    return ((pack, stored[pack.pack_id]) for pack in packs)
-
-
-def _unfinished(store: SweepStore, plan: Plan, selected: Expression | None) -> list[PlannedPack]:
-    """Packs that are not done and hold a run that the filter selects."""
-    with one_look(store.root):
-        wanted = [pack for pack, stored in _stored(store, plan.packs) if not stored.is_done()]
-    return [pack for pack in wanted if selected is None or pack.table().select(selected).any()]
-
-
 def _require_data(packs: Sequence[PlannedPack]) -> None:
     """Images and files that changed since the plan was made are refused before a worker starts."""
     from trainers.tasks import DataError, images, own_data
@@ -522,92 +385,3 @@ def _require_data(packs: Sequence[PlannedPack]) -> None:
                 own_data.planned(own_data.source(file, feature_columns, target_columns), sha256)
         except DataError as error:
             raise UserError(str(error), exit_code=EXIT_BAD_DATA) from error
-
-
-def _headers(store: SweepStore, plan: Plan) -> dict[str, Header]:
-    """What each pack has committed, by pack_id. Read once: a large sweep has a thousand of them."""
-    with one_look(store.root):
-        found = [(pack.pack_id, stored.newest_header()) for pack, stored in _stored(store, plan.packs)]
-    return {pack_id: header for pack_id, header in found if header}
-
-
-def _ended(headers: Mapping[str, Header]) -> int:
-    return sum(len(header.outcomes) for header in headers.values())
-
-
-def _is_labelled(store: SweepStore, headers: Mapping[str, Header]) -> bool:
-    """Whether the labels, which are written last, are those of all runs that ended."""
-    found = labelled.phases(store)
-    return found is not None and found.total() == _ended(headers)
-
-
-def _report(
-    store: SweepStore,
-    plan: Plan,
-    console: Console,
-    exit_code: int,
-    note: str = "",
-    *,
-    headers: Mapping[str, Header] | None = None,
-) -> LaunchResult:
-    """Print what is known now and what to do next."""
-    headers = _headers(store, plan) if headers is None else headers
-    result = _result(store, plan, exit_code, labelled.in_order(labelled.phases(store)), headers)
-    if note:
-        console.print(Text(note))
-    for warning in not_repeated(headers.values()):
-        console.print(Text(f"warning: {warning}"), style="yellow", soft_wrap=True)
-    found = measure_accuracy(plan.packs, headers)
-    if found:
-        console.print(Text(accuracy_text(found)), soft_wrap=True)
-    if result.phases:
-        console.print(_phase_table(result, plan.name))
-    for pack_id, error in result.failed_packs.items():
-        console.print(Text(f"pack {pack_id} did not get to its end: {error}"), style="red", soft_wrap=True)
-    for line in [*(f"wrote {_shown(path)}" for path in result.paths), *_next_steps(result)]:
-        console.print(Text(line), soft_wrap=True)
-    return result
-
-
-def _result(
-    store: SweepStore, plan: Plan | None, exit_code: int, phases: Mapping[str, int], headers: Mapping[str, Header]
-) -> LaunchResult:
-    packs = plan.packs if plan else ()
-    done = {pack_id for pack_id, header in headers.items() if header.checkpoint is None}
-    failures = {pack.pack_id: stored.failure() for pack, stored in _stored(store, packs) if pack.pack_id not in done}
-    return LaunchResult(
-        folder=store.root,
-        exit_code=exit_code,
-        runs=sum(pack.n_runs for pack in packs),
-        runs_ended=_ended(headers),
-        phases=phases,
-        failed_packs={pack_id: last_line(failure.text) for pack_id, failure in failures.items() if failure},
-        paths=labelled.output_paths(store),
-    )
-
-
-def _phase_table(result: LaunchResult, name: str) -> Table:
-    table = Table(title=f"{name}: {result.runs_ended:,} of {result.runs:,} runs", title_justify="left")
-    table.add_column("phase")
-    table.add_column("runs", justify="right")
-    table.add_column("share", justify="right")
-    total = sum(result.phases.values())
-    for phase, count in result.phases.items():
-        table.add_row(phase, f"{count:,}", f"{count / total:.1%}")
-    return table
-
-
-def _shown(path: Place) -> Place:
-    """As the user would type it."""
-    if not isinstance(path, Path):
-        return path
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _next_steps(result: LaunchResult) -> list[str]:
-    folder = shlex.quote(str(_shown(result.folder)))
-    if result.failed_packs:
-        return [f"next: `grokctl status {folder}` says what failed; launch again to retry"]
-    if result.runs_ended < result.runs:
-        return ["next: launch again to go on"]
-    return [f'next: grokctl query {folder} "SELECT phase, count(*) FROM labels GROUP BY phase"']

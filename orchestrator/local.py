@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from orchestrator.environment import Consent
+from orchestrator.permits import NOTHING_MORE, Permits
 from orchestrator.worker import try_pack
 from results.places import Place
 
@@ -13,8 +13,7 @@ def train_here(
     attempt: int,
     *,
     should_stop: Callable[[], bool],
-    accept_environment: Consent = False,
-    allow_code: bool = False,
+    permits: Permits = NOTHING_MORE,
 ) -> None:
     """Train each pack until it is done or a stop is asked for, or the disk refuses.
 
@@ -23,8 +22,5 @@ def train_here(
     for pack_id in pack_ids:
         if should_stop():
             return
-        end = try_pack(
-            root, pack_id, attempt, should_stop, accept_environment=accept_environment, allow_code=allow_code
-        )
-        if end == "paused":
+        if try_pack(root, pack_id, attempt, should_stop, permits) == "paused":
             return

@@ -12,7 +12,7 @@ from results.sweep import Sweep, TrainingSets, open_sweep
 from trainers.config import RunConfig
 
 if TYPE_CHECKING:
-    from orchestrator.launcher import LaunchResult
+    from orchestrator.outcome import LaunchResult
 
 
 def draw_figure(name: str, folder: Place, out: Path | None = None) -> Place:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import ray_auth, ray_session
-from orchestrator.environment import Consent
 from orchestrator.errors import (
     EXIT_ENVIRONMENT,
     EXIT_UNAVAILABLE,
@@ -27,6 +26,7 @@ from orchestrator.errors import (
 )
 from orchestrator.head import Head, knock
 from orchestrator.machine import Node, cpu_count, visible_gpus
+from orchestrator.permits import NOTHING_MORE, Permits
 from orchestrator.scratch import scratch_folder
 from orchestrator.signals import handlers_kept
 from orchestrator.sources import package_folders, sources_digest
@@ -263,15 +263,12 @@ def start_training(
     root: Place,
     demands: Mapping[str, Demand],
     trials: Trials,
-    *,
-    accept_environment: Consent = False,
-    allow_code: bool = False,
+    permits: Permits = NOTHING_MORE,
 ) -> Training:
     """Train packs on the connected Ray, in their order. Returns at once."""
     # What goes wrong lies in the packs' folders, or in `crash`; Tune would print it as well.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    known = {"accept_environment": accept_environment, "allow_code": allow_code}
-    options = {"root": str(root), "attempt": trials.attempt, **known}
+    options = {"root": str(root), "attempt": trials.attempt, "permits": permits}
     scratch = lent.scratch / f"tune-{len(lent.trainings)}"
     scratch.mkdir()
     crash: list[str] = []
@@ -435,9 +432,7 @@ def train_in_worker(
     pack_id: str,
     attempt: int,
     sources: str,
-    *,
-    accept_environment: Consent = False,
-    allow_code: bool = False,
+    permits: Permits = NOTHING_MORE,
 ) -> str:
     """A trial. A recorded failure ends it like any other result, so that only dead processes are tried again."""
     from orchestrator.worker import try_pack
@@ -455,14 +450,7 @@ def train_in_worker(
         return "failed"
     if store.stop_requested():
         return "drained"
-    return try_pack(
-        store.root,
-        pack_id,
-        attempt,
-        store.stop_requested,
-        accept_environment=accept_environment,
-        allow_code=allow_code,
-    )
+    return try_pack(store.root, pack_id, attempt, store.stop_requested, permits)
 
 
 def _require_folder(store: Any) -> None:

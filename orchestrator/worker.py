@@ -21,10 +21,11 @@ import torch
 
 from orchestrator.code_file import admit
 from orchestrator.columns import config_columns
-from orchestrator.environment import ACCEPTED, Consent, agreed, bits_of
+from orchestrator.environment import ACCEPTED, agreed, bits_of
 from orchestrator.errors import EXIT_ENVIRONMENT, UserError
 from orchestrator.kernel_cache import discard_cut_short
 from orchestrator.machine import compiling_environment, cpu_model, find_compiler, kernel_kills, require_visible_gpu
+from orchestrator.permits import NOTHING_MORE, Permits
 from orchestrator.plan import Plan, PlannedPack
 from orchestrator.progress import last_line
 from orchestrator.sources import sources_digest, trainers_digest
@@ -54,23 +55,14 @@ def try_pack(
     pack_id: str,
     attempt: int,
     should_stop: Callable[[], bool],
-    *,
-    accept_environment: Consent = False,
-    allow_code: bool = False,
+    permits: Permits = NOTHING_MORE,
 ) -> Literal["done", "drained", "failed", "paused"]:
     """run_pack for those who have more packs to train: a failure that is recorded in the pack's folder is a result.
 
     `paused`: the disk refused, and will refuse the next pack, too.
     """
     try:
-        return run_pack(
-            root,
-            pack_id,
-            attempt,
-            should_stop=should_stop,
-            accept_environment=accept_environment,
-            allow_code=allow_code,
-        )
+        return run_pack(root, pack_id, attempt, should_stop=should_stop, permits=permits)
     except FencedError:
         raise
     except Exception:
@@ -88,22 +80,22 @@ def run_pack(
     attempt: int,
     *,
     should_stop: Callable[[], bool],
-    accept_environment: Consent = False,
-    allow_code: bool = False,
+    permits: Permits = NOTHING_MORE,
 ) -> End:
     """Train a pack to its end, or until `should_stop` says so after a commit.
 
-    A pack that was begun in another environment is refused, unless `accept_environment` allows for what differs; one
-    that runs the user's code, unless `allow_code` says that this is allowed. One that runs out of memory before its
-    first commit is replaced, once, by one with half the lanes, which is then trained. Another failure is recorded in
-    the pack's folder and raised; StorageError if it is the disk that refused.
+    A pack that was begun in another environment is refused, and so is one that runs the user's code, unless that is
+    permitted. One that runs out of memory before its first commit is replaced, once, by one with half the lanes, which
+    is then trained. Another failure is recorded in the pack's folder and raised; StorageError if it is the disk that
+    refused.
     """
     store = SweepStore(root)
     pack_id = _after_a_kill(store, store.current_pack(pack_id), attempt)
     try:
-        if "code_text" in store.read_plan():
-            _admit_code(store, pack_id, allow_code)
-        return _run(store.read_plan(), pack_id, store.pack(pack_id), attempt, should_stop, accept_environment)
+        record = store.read_plan()
+        if "code_text" in record:
+            _admit_code(store, pack_id, record, permits)
+        return _run(record, pack_id, store.pack(pack_id), attempt, should_stop, permits)
     except FencedError:
         raise  # the pack is another worker's by now, and so is what lies in its folder
     except Exception as error:
@@ -118,21 +110,14 @@ def run_pack(
             raise
     # Outside the handler: the exception's frames held the tensors that there was no room for.
     _release_memory()
-    return run_pack(
-        root,
-        smaller,
-        attempt,
-        should_stop=should_stop,
-        accept_environment=accept_environment,
-        allow_code=allow_code,
-    )
+    return run_pack(root, smaller, attempt, should_stop=should_stop, permits=permits)
 
 
-def _admit_code(store: SweepStore, pack_id: str, allow_code: bool) -> None:
+def _admit_code(store: SweepStore, pack_id: str, record: Mapping[str, Any], permits: Permits) -> None:
     """Run the user's code, from the sweep's folder. Raises UserError unless that is allowed."""
     if not store.pack(pack_id).is_done():
-        pack = Plan.from_json(store.read_plan()).by_id[pack_id]
-        admit(store.code_path, pack.values("code_sha256")[0], pack.values("code")[0], allowed=allow_code)
+        pack = Plan.from_json(record).by_id[pack_id]
+        admit(store.code_path, pack.values("code_sha256")[0], pack.values("code")[0], allowed=permits.code)
 
 
 def _after_a_kill(store: SweepStore, pack_id: str, attempt: int) -> str:
@@ -193,7 +178,7 @@ def _run(
     pack_store: PackStore,
     attempt: int,
     should_stop: Callable[[], bool],
-    accept_environment: Consent,
+    permits: Permits,
 ) -> End:
     plan = Plan.from_json(record)
     pack = plan.by_id[pack_id]
@@ -207,7 +192,7 @@ def _run(
         return "done"
     configs = _checked_configs(pack)
     runs = _runs_table(plan, pack, configs)
-    fingerprint = agreed(point.fingerprint, here, accept=accept_environment)
+    fingerprint = agreed(point.fingerprint, here, accept=permits.environment)
     log, show = _log(pack_store, attempt), _Throttle(pack_store, pack, attempt)
     show(Progress(run_steps=point.run_steps, runs_ended=0))
     log.write(

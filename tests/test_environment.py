@@ -9,6 +9,7 @@ from launch_helpers import files_of, freeze, launch_here, no_debris
 from orchestrator import worker
 from orchestrator.environment import DECIDES_BITS, HARDWARE, agreed, differences, moved, variety
 from orchestrator.errors import UserError
+from orchestrator.permits import Permits
 from orchestrator.plan import Plan
 from orchestrator.status import read_status, status_text
 from orchestrator.worker import device_fingerprint, run_pack, try_pack
@@ -95,7 +96,7 @@ def test_a_worker_on_another_machine_refuses_too(tmp_path: Path, monkeypatch: py
     attempt = store.begin_attempt()
     assert try_pack(folder, pack_id, attempt, lambda: False) == "failed"
     assert "begun in another environment" in read_status(folder).failed[0].error
-    assert try_pack(folder, pack_id, attempt, lambda: False, accept_environment=True) == "done"
+    assert try_pack(folder, pack_id, attempt, lambda: False, Permits(environment=True)) == "done"
 
 
 def test_what_an_older_version_did_not_write_down_is_no_difference():
@@ -126,7 +127,7 @@ def test_a_pack_that_moved_to_another_kind_of_node_is_recorded_and_told_once(
     here = device_fingerprint(_settings(folder))["device"]
     move_elsewhere(monkeypatch, device="another CPU")
     for pack_id in store.pack_ids():
-        assert try_pack(folder, pack_id, attempt, lambda: False, accept_environment="hardware") == "done"
+        assert try_pack(folder, pack_id, attempt, lambda: False, Permits(environment="hardware")) == "done"
     headers = [header for pack_id in store.pack_ids() if (header := store.pack(pack_id).newest_header())]
     assert moved(headers) == [f"device: {here} -> another CPU"]
     (line,) = read_status(folder).environments

@@ -26,6 +26,7 @@ from orchestrator import tune
 from orchestrator.errors import SpecError, UserError
 from orchestrator.expand import expand
 from orchestrator.jobs import verbs
+from orchestrator.permits import Permits
 from orchestrator.plan import resolved_spec, spec_digest
 from orchestrator.sources import sources_digest
 from orchestrator.spec import load_spec, load_text
@@ -174,7 +175,7 @@ def test_a_worker_asks_for_the_permission_too(finished: Path, tmp_path: Path, ha
     assert not has_run()
     # A pack that has failed is left alone until the next launch.
     attempt = store.begin_attempt()
-    assert tune.train_in_worker(str(folder), pack_id, attempt, sources_digest(), allow_code=True) == "done"
+    assert tune.train_in_worker(str(folder), pack_id, attempt, sources_digest(), Permits(code=True)) == "done"
     assert has_run()
 
 
