@@ -23,6 +23,7 @@ from results.errors import (
     DamagedError,
     FencedError,
     LockedError,
+    LostPlanError,
     MissingError,
     PlaceError,
     StorageError,
@@ -51,6 +52,11 @@ EXITS: dict[type[BaseException], Exit] = {
     VersionError: Exit(
         errors.EXIT_ENVIRONMENT,
         "Read it with the version that wrote it (plan.json names it), or launch the spec anew with another --out.",
+    ),
+    LostPlanError: Exit(
+        errors.EXIT_BAD_DATA,
+        "Nothing can make a plan again: put back a copy of the file (an archive holds one; runs that a spec gained "
+        "come back by launching that spec), or launch the spec anew with another --out.",
     ),
     DamagedError: Exit(errors.EXIT_BAD_DATA, "`grokctl status DIR --verify` checks every file; --repair mends."),
     UnavailableError: Exit(errors.EXIT_UNAVAILABLE, f"Is AWS_ENDPOINT_URL right, and up? {GOES_ON}"),

@@ -56,7 +56,8 @@ def read_pack(store: SweepStore, pack: PlannedPack, live_attempt: int | None) ->
     if done:
         return PackState(pack=pack, state="done", header=header, run_steps=committed[0], runs_ended=committed[1])
     failure, progress = stored.failure(), stored.read_progress() or {}
-    is_live = live_attempt is not None and progress.get("attempt") == live_attempt
+    is_sign = {"attempt", "run_steps", "runs_ended"} <= progress.keys()  # the file is not sealed: it may be anything
+    is_live = live_attempt is not None and is_sign and progress["attempt"] == live_attempt
     reported = (progress["run_steps"], progress["runs_ended"]) if is_live else (0, 0)
     has_failed = failure is not None and not failure.is_pause
     state: State = "failed" if has_failed else "running" if is_live else "paused"

@@ -8,7 +8,8 @@ from typing import Any
 from results.places import Place
 from results.repair import Repair
 from results.repair import repair as repair_files
-from results.verify import Finding
+from results.store import SweepStore
+from results.verify import Finding, require_whole_plan
 from results.verify import verify as verify_files
 
 
@@ -54,7 +55,8 @@ class Files:
 def check_files(folder: Place, *, repair: bool) -> Files:
     """Check every file of a sweep, and before that put damaged ones aside if `repair` says so.
 
-    Raises LockedError for a repair while a launch is at work, DamagedError if it is the plan that is damaged.
+    Raises LostPlanError if it is the plan that is damaged, LockedError for a repair while a launch is at work.
     """
+    require_whole_plan(SweepStore(folder))
     repairs = repair_files(folder) if repair else None
     return Files(folder=folder, findings=verify_files(folder), repairs=repairs)

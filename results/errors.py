@@ -59,3 +59,7 @@ class DamagedError(StoreError):
         super().__init__(f"{path}: {problem}")
         self.path = path
         self.problem = problem
+
+
+class LostPlanError(DamagedError):
+    """A file of the plan is damaged or missing. Nothing else says what the sweep is, so nothing can make it again."""

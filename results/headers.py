@@ -10,7 +10,7 @@ from typing import Any
 
 from results.places import Place
 from results.sealed import seal, unseal
-from results.versions import require_fields
+from results.versions import require_fields, require_kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +105,7 @@ def encode_header(header: Header) -> bytes:
 def read_header(path: Place) -> Header:
     """Raises DamagedError if one bit differs from what was written, VersionError if another version wrote it."""
     body = unseal(path, "the header")
+    require_kind(("pack_id", "segments", "outcomes"), body, path, "the header")
     require_fields(Header, body, path)
     return _header_of(body)
 

@@ -78,10 +78,14 @@ class PackFiles:
         return sorted(headers, key=Header.order), damaged
 
     def header(self, path: Place) -> Header:
-        """Raises DamagedError if it isn't what was written, or another pack's."""
+        """Raises DamagedError if it isn't what was written, or another pack's, or of another commit of this pack."""
         header = read_header(path)
         if header.pack_id != self.pack_id:
             raise DamagedError(path, f"belongs to another pack ({header.pack_id})")
+        if path == self.done and header.checkpoint is not None:
+            raise DamagedError(path, "is not the pack's last header")
+        if path not in (self.done, self.header_path(header)):
+            raise DamagedError(path, f"belongs to another commit ({self.header_path(header).name})")
         return header
 
     def newest_attempt(self) -> int:

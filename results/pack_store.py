@@ -25,7 +25,7 @@ from results.headers import Header, RunOutcome, StoredFile, encode_header
 from results.pack_files import PackFiles, read_json
 from results.places import Place
 from results.repeats import earlier_rows, unequal
-from results.versions import require_fields
+from results.versions import require_fields, require_kind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,6 +102,7 @@ class PackStore:
         entry = read_json(self.files.failure)
         if entry is None:
             return None
+        require_kind(("text",), entry, self.files.failure, "why the pack failed")
         require_fields(Failure, entry, self.files.failure)
         return Failure(**entry)
 

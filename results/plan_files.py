@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from results import durable
-from results.errors import ConflictError, DamagedError, MissingError
+from results.errors import ConflictError, DamagedError, LostPlanError, MissingError
 from results.objects import ObjectPath
 from results.pack_files import read_json
 from results.places import Place
-from results.versions import SCHEMA_VERSION, require_names, require_version
+from results.versions import SCHEMA_VERSION, require_kind, require_names, require_version
 
+ENTRIES = ("name", "columns", "packs")
+"""What the store itself reads in a plan."""
 AMENDMENT = re.compile(r"plan\.(\d{4,})\.json")
 
 
@@ -36,12 +38,15 @@ def read_plan(root: Place) -> dict[str, Any]:
     """The plan as amended, with two more entries: `plan_ids`, the chain, and `amendments`, what each changed.
 
     Remembered as long as the files stay the same: it is not to be changed. Raises MissingError without a plan,
-    DamagedError if a file isn't what was written or the chain is broken.
+    LostPlanError if a file isn't what was written or the chain is broken.
     """
     versions = _object_versions(root) if isinstance(root, ObjectPath) else _file_versions(root)
     if not versions:
         raise MissingError(f"{root} is not the folder of a sweep: it has no plan.json")
-    return _read(root, versions)
+    try:
+        return _read(root, versions)
+    except DamagedError as error:
+        raise LostPlanError(error.path, error.problem) from None
 
 
 def _file_versions(root: Path) -> tuple[tuple[Any, ...], ...]:
@@ -128,7 +133,8 @@ def successor(plan: Mapping[str, Any], pack_id: str) -> str:
 def _read(root: Place, files: tuple[tuple[Any, ...], ...]) -> dict[str, Any]:
     """A worker trains many packs of one sweep, and the plan of a large one takes seconds to read."""
     plan = _checked(root / "plan.json")
-    require_names(("name", "columns", "packs"), plan, root / "plan.json")
+    require_kind(ENTRIES, plan, root / "plan.json", "the plan")
+    require_names(ENTRIES, plan, root / "plan.json")
     plan = {**plan, "plan_ids": [plan["plan_id"]], "amendments": []}
     for number, (name, *_) in enumerate(files[1:], start=1):
         path = root / name

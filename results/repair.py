@@ -26,7 +26,9 @@ from results.verify import (
     COPIES,
     PUBLISHED,
     header_paths,
+    require_whole_plan,
     strangers,
+    wrong_failure,
     wrong_header,
     wrong_live,
     wrong_published,
@@ -44,6 +46,7 @@ WRITTEN_AGAIN = {
 }
 LABELLED_AGAIN = "the next launch writes it again"
 NOT_NEEDED = "nobody needs it: its rows are published"
+NEVER_MIND = "it only said why the pack failed; the next launch tries it again"
 RESTORED = "restored from a copy"
 
 
@@ -69,10 +72,10 @@ class Repair:
 def repair(root: Place) -> list[Repair]:
     """Puts aside everything that `verify` calls damaged; afterwards it finds nothing damaged.
 
-    Raises LockedError while a launch is at work, DamagedError if it is the plan that is damaged.
+    Raises LockedError while a launch is at work, LostPlanError if it is the plan that is damaged.
     """
     store = SweepStore(root)
-    store.read_plan()
+    require_whole_plan(store)
     with store.lock():
         aside = _Quarantine(store.root)
         for pack_id in store.pack_ids():
@@ -119,6 +122,8 @@ class _Quarantine:
 def _repair_pack(store: SweepStore, pack: PackStore, aside: _Quarantine) -> None:
     found = [finding for path in header_paths(pack) for finding in wrong_header(store, pack, path)]
     wrong = {finding.path: finding.problem for finding in found}
+    for finding in wrong_failure(pack):
+        aside.put(finding.path, finding.problem, NEVER_MIND)
     is_done, twin = pack.is_done(), _twin(pack, wrong)
     for path, problem in wrong.items():
         of_commit = RESTORED if twin else RESUMED

@@ -9,6 +9,7 @@ from results.durable import sha256_of
 from results.errors import DamagedError
 from results.places import Place
 from results.sealed import seal, unseal
+from results.versions import require_kind
 
 TABLES = ("runs.parquet", "labels.parquet", "sensitivity.parquet", "critical.parquet")
 FILE = "tables.json"
@@ -30,8 +31,7 @@ def read_sums(root: Place) -> dict[str, list[str]]:
     if not path.exists():
         return {}
     body = unseal(path, "the record of checksums")
-    if "tables" not in body:
-        raise DamagedError(path, "another record in the place of the checksums")
+    require_kind(("tables",), body, path, "the checksums")
     return dict(body["tables"])
 
 

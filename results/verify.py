@@ -3,17 +3,18 @@
 Damage is a file that isn't what its header, or the plan, says. Debris is what a kill left and the next launch removes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from results import schema, table_sums, tables
-from results.errors import DamagedError
+from results.errors import DamagedError, LostPlanError
 from results.headers import Header, StoredFile
+from results.pack_files import PackFiles
 from results.pack_store import FURTHER_TABLES, PackStore
 from results.places import Place, below
 from results.store import SweepStore
@@ -44,10 +45,29 @@ def verify(root: Place) -> list[Finding]:
     """
     store = SweepStore(root)
     try:
-        store.read_plan()
+        require_whole_plan(store)
     except DamagedError as error:
         return [_finding(error)]  # without the plan nobody knows which packs there are
     return list(_findings(store))
+
+
+def require_whole_plan(store: SweepStore) -> None:
+    """Raises LostPlanError if a file of the plan isn't what was written, or if one must be missing: packs have
+    committed of which the plan knows nothing."""
+    plan = store.read_plan()
+    for folder in below(store.root / "packs"):
+        if folder.name not in _packs_ever(plan) and PackFiles(store.root, folder.name).headers()[0]:
+            what = "plan.0001.json or a later one is missing, or this is the plan of another sweep"
+            raise LostPlanError(
+                store.root / "plan.json", f"knows nothing of pack {folder.name}, which has committed: {what}"
+            )
+
+
+def _packs_ever(plan: Mapping[str, Any]) -> set[str]:
+    """Of the plan, and those that amendments replaced or removed."""
+    changes = plan["amendments"]
+    gone = {name for change in changes for name in (change.get("replaced"), *change.get("removed", ())) if name}
+    return gone | {pack["pack_id"] for pack in plan["packs"]}
 
 
 def _findings(store: SweepStore) -> Iterator[Finding]:
@@ -58,6 +78,7 @@ def _findings(store: SweepStore) -> Iterator[Finding]:
         pack = store.pack(pack_id)
         for path in header_paths(pack):
             yield from wrong_header(store, pack, path)
+        yield from wrong_failure(pack)
         headers = pack.headers()
         yield from _wrong_payload(pack, headers)
         if headers:
@@ -104,6 +125,14 @@ def wrong_header(store: SweepStore, pack: PackStore, path: Place) -> Iterator[Fi
         yield Finding(path, "names runs that the plan does not have")
     if header.checkpoint is None and len(header.outcomes) != len(planned):
         yield Finding(path, "is the pack's last and does not have an outcome for every run")
+
+
+def wrong_failure(pack: PackStore) -> Iterator[Finding]:
+    """What is kept of why a pack failed, which `status` shows."""
+    try:
+        pack.failure()
+    except DamagedError as error:
+        yield _finding(error)
 
 
 def _wrong_payload(pack: PackStore, headers: Iterable[Header]) -> Iterator[Finding]:

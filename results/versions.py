@@ -4,10 +4,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from results.errors import VersionError
+from results.errors import DamagedError, VersionError
+from results.places import Place
 
 SCHEMA_VERSION = 1
 """In plans, headers and the metadata of every table. Readers refuse what is newer."""
+
+
+def require_kind(needed: Collection[str], record: Mapping[str, Any], path: Place, kind: str) -> None:
+    """DamagedError if `record` has none of these entries: whole as it may be, it is about something else."""
+    if not any(name in record for name in needed):
+        raise DamagedError(path, f"another record in the place of {kind}")
 
 
 def require_fields(kind: type, record: Mapping[str, Any], where: object) -> None:

@@ -6,6 +6,7 @@ server, the one that AWS_ENDPOINT_URL names.
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,7 +70,7 @@ def overwrite(path: Place, data: bytes) -> None:
     if isinstance(path, ObjectPath):
         path.put(data)
     else:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 
 
@@ -91,6 +92,16 @@ def places_below(root: Place) -> list[Place]:
 def contents(root: Place) -> dict[str, bytes]:
     """Of all files, or objects, by their names below `root`."""
     return {relative(path, root): path.read_bytes() for path in places_below(root)}
+
+
+def copied(source: Place, target: Place) -> Place:
+    """A copy of everything below `source`, where nothing was before."""
+    if isinstance(source, ObjectPath):
+        for name, data in contents(source).items():
+            overwrite(target / name, data)
+    else:
+        shutil.copytree(source, str(target))
+    return target
 
 
 def identities(root: Place) -> dict[str, object]:

@@ -1,20 +1,27 @@
-"""Damaged files move to quarantine/, and the next launch makes again what is needed, bit for bit."""
+"""Damaged files move to quarantine/, and the next launch makes again what is needed, bit for bit; in a folder as in a
+bucket."""
 
+import itertools
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 import store_helpers
+from backends import contents, copied, delete, home, identities, overwrite
 from conftest import TINY_SPEC, Grokctl
 from launch_helpers import assert_same_traces, launch_here
-from store_helpers import UnsyncedOs, create_sweep, launch, published, train
+from store_crash_harness import halfway as begin
+from store_helpers import RUN_IDS, SCHEDULES, UnsyncedOs, launch, published, write_tables
 
 from results import durable, open_sweep
-from results.errors import DamagedError, LockedError
-from results.repair import NOT_NEEDED, RESTORED, repair
+from results.errors import LockedError, LostPlanError
+from results.objects import ObjectPath
+from results.places import Place
+from results.repair import NEVER_MIND, NOT_NEEDED, RESTORED, repair
 from results.store import SweepStore
 from results.verify import verify
+
+__all__ = ["home"]  # a fixture
 
 
 @pytest.fixture
@@ -23,72 +30,153 @@ def unsynced(monkeypatch):
 
 
 @pytest.fixture
-def undisturbed(tmp_path, unsynced):
-    launch(tmp_path / "undisturbed")
-    return tmp_path / "undisturbed"
+def undisturbed(home, unsynced):
+    launch(home / "undisturbed")
+    return home / "undisturbed"
 
 
 @pytest.fixture
-def halfway(tmp_path, unsynced):
+def halfway(home, unsynced):
     """One pack done, one in the middle."""
-    store = create_sweep(tmp_path / "halfway")
-    attempt, plan_id = store.begin_attempt(), store.read_plan()["plan_id"]
-    train(store.pack("bbbb"), attempt, plan_id=plan_id)
-    train(store.pack("aaaa"), attempt, segments=2, plan_id=plan_id)
-    return store.root
+    begin(home / "halfway")
+    return home / "halfway"
 
 
 TRACELESS = ("header", "done", "labels", "runs")
+SHARE = 5
+"""In a bucket every fifth case; all of them: tests/campaigns/bucket.py."""
+HARMS = ("flip", "truncate", "delete")
 
 
-def flip(path: Path) -> None:
+def flip(path: Place) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
-    path.write_bytes(data)
+    overwrite(path, bytes(data))
 
 
-def harmed(root: Path, path: Path, harm: str) -> bytes:
+def harmed(path: Place, harm: str) -> bytes:
     was = path.read_bytes()
     if harm == "delete":
-        path.unlink()
+        delete(path)
     elif harm == "flip":
         flip(path)
     else:
-        path.write_bytes(was[:-5])
+        overwrite(path, was[:-5])
     return was
 
 
-def committed_files(root: Path) -> list[str]:
+def committed_files(root: Place) -> list[str]:
     """What a header, or the plan, vouches for."""
-    kinds = ("*.parquet", "*.bin", "*.safetensors", "header-*.json", "done.json", "spec.yaml", "tables.json")
-    paths = (path for kind in kinds for path in root.rglob(kind))
-    return sorted(path.relative_to(root).as_posix() for path in paths)
+    kinds = (".parquet", ".bin", ".safetensors")
+    records = ("header-", "done.json", "spec.yaml", "tables.json")
+    names = sorted(contents(root))
+    return [name for name in names if name.endswith(kinds) or name.rpartition("/")[2].startswith(records)]
 
 
-@pytest.mark.parametrize("harm", ["flip", "truncate", "delete"])
+def assert_mended(root: Place, name: str, harm: str, expected: dict[str, bytes]) -> None:
+    """Harms a file of a sweep, has it repaired, and launches."""
+    was = harmed(root / name, harm)
+    is_found = any(finding.kind == "damage" for finding in verify(root))
+    # What is gone without a trace: of two headers the other one counts, and a table is as if never written.
+    assert is_found or (harm == "delete" and Path(name).name.startswith(TRACELESS)), name
+    repairs = repair(root)
+    assert [finding for finding in verify(root) if finding.kind == "damage"] == [], name
+    if harm != "delete":
+        (first,) = (it for it in repairs if it.path == root / name)
+        moved = first.moved_to
+        assert moved == root / "quarantine" / "0001" / name
+        assert moved.read_bytes() != was
+        assert json.loads(moved.with_name(f"{moved.name}.note.json").read_bytes())["problem"] == first.problem
+    launch(root)
+    assert published(root) == expected, name
+    assert verify(root) == [], name
+
+
+@pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize("state", ["undisturbed", "halfway"])
-def test_whatever_was_damaged_is_as_it_was_after_a_repair_and_a_launch(tmp_path, undisturbed, halfway, state, harm):
+def test_whatever_was_damaged_is_as_it_was_after_a_repair_and_a_launch(home, undisturbed, halfway, state, harm):
     expected = published(undisturbed)
-    origin = tmp_path / state
+    origin = home / state
     names = committed_files(origin)
     assert len(names) > 12
-    for number, name in enumerate(names):
-        root = shutil.copytree(origin, tmp_path / f"copy-{number}")
-        was = harmed(root, root / name, harm)
-        is_found = any(finding.kind == "damage" for finding in verify(root))
-        # What is gone without a trace: of two headers the other one counts, and a table is as if never written.
-        assert is_found or (harm == "delete" and Path(name).name.startswith(TRACELESS)), name
-        repairs = repair(root)
-        assert [finding for finding in verify(root) if finding.kind == "damage"] == [], name
-        if harm != "delete":
-            (first,) = (it for it in repairs if it.path == root / name)
-            moved = first.moved_to
-            assert moved == root / "quarantine" / "0001" / name
-            assert moved.read_bytes() != was
-            assert json.loads(moved.with_name(f"{moved.name}.note.json").read_bytes())["problem"] == first.problem
+    share = names[HARMS.index(harm) :: SHARE] if isinstance(home, ObjectPath) else names
+    for number, name in enumerate(share):
+        assert_mended(copied(origin, home / f"copy-{number}"), name, harm, expected)
+
+
+@pytest.fixture
+def grown(undisturbed, monkeypatch):
+    """A finished sweep, after it has gained the runs of a further pack."""
+    monkeypatch.setitem(SCHEDULES, "eeee", SCHEDULES["bbbb"])
+    monkeypatch.setitem(RUN_IDS, "eeee", ["e1", "e0"])
+    monkeypatch.setitem(store_helpers.PUBLISH_RUNS, "eeee", 1)
+    monkeypatch.setattr(store_helpers, "GROWN", ["eeee"])
+    launch(undisturbed)
+    return undisturbed
+
+
+RECORDS = (
+    "plan.json",
+    "plan.0001.json",
+    "tables.json",
+    "packs/aaaa/header-00000.a1.json",
+    "packs/aaaa/header-00001.a1.json",
+    "packs/aaaa/header-00002.a1.json",
+    "packs/aaaa/failure.json",
+    "packs/bbbb/done.json",
+    "packs/bbbb/attempt-1",
+)
+"""One of each kind, and two of one pack."""
+
+
+def assert_told_apart(origin: Place, home: Place, expected: dict[str, bytes], share: int) -> int:
+    """Puts each record of a sweep into the place of each other one; how many there were."""
+    pairs = [(place, other) for place, other in itertools.permutations(RECORDS, 2) if "attempt" not in place]
+    pairs = [(place, other) for place, other in pairs if (origin / place).exists() and (origin / other).exists()]
+    for number, (place, other) in enumerate(pairs[::share]):
+        root = copied(origin, home / f"record-{number}")
+        overwrite(root / place, (origin / other).read_bytes())
+        assert root / place in [finding.path for finding in verify(root)], (place, other)
+        if place.startswith("plan"):
+            with pytest.raises(LostPlanError, match=place):
+                repair(root)
+            assert not (root / "quarantine").is_dir()
+            continue
+        repair(root)
+        assert [finding for finding in verify(root) if finding.kind == "damage"] == [], (place, other)
+        assert (root / "quarantine" / "0001" / place).read_bytes() == (origin / other).read_bytes()
         launch(root)
-        assert published(root) == expected, name
-        assert verify(root) == [], name
+        assert (published(root), verify(root)) == (expected, []), (place, other)
+    return len(pairs)
+
+
+def test_a_record_in_the_place_of_another_is_found_and_mended(home, halfway, undisturbed):
+    """Each is whole, sealed and about something else, of the same pack perhaps."""
+    write_tables(SweepStore(halfway))
+    SweepStore(halfway).pack("aaaa").write_failure("boom", attempt=1)
+    share = 7 if isinstance(home, ObjectPath) else 1
+    assert assert_told_apart(halfway, home, published(undisturbed), share) == 36
+    failure = halfway / "packs" / "aaaa" / "failure.json"
+    overwrite(failure, b"{}")
+    assert [(it.path, it.remedy) for it in repair(halfway)] == [(failure, NEVER_MIND)]
+
+
+def test_amendments_and_tables_are_told_from_other_records(home, grown):
+    share = 7 if isinstance(home, ObjectPath) else 1
+    assert assert_told_apart(grown, home, published(grown), share) == 25
+
+
+def test_a_plan_that_lacks_its_amendment_is_not_taken_for_whole(grown):
+    """What the runs that were added have published is no stranger's."""
+    before, expected = contents(grown), published(grown)
+    delete(grown / "plan.0001.json")
+    (finding,) = verify(grown)
+    assert (finding.path, "knows nothing of pack eeee" in finding.problem) == (grown / "plan.json", True)
+    with pytest.raises(LostPlanError, match=r"plan\.0001\.json or a later one is missing"):
+        repair(grown)
+    assert contents(grown).keys() == before.keys() - {"plan.0001.json"}
+    assert launch(grown) == 0, "the spec that added them adds them again"
+    assert (published(grown), verify(grown)) == (expected, [])
 
 
 def test_a_published_table_is_put_together_without_training(undisturbed):
@@ -104,7 +192,7 @@ def test_a_published_table_is_put_together_without_training(undisturbed):
 
 
 def test_lost_weights_train_their_pack_again_and_no_other(undisturbed):
-    untouched = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*aaaa*")}
+    untouched = {name: it for name, it in identities(undisturbed).items() if "aaaa-" in name}
     flip(undisturbed / "weights" / "bbbb-00001.safetensors")
     before = published(undisturbed)
     repairs = repair(undisturbed)
@@ -112,7 +200,8 @@ def test_lost_weights_train_their_pack_again_and_no_other(undisturbed):
     assert launch(undisturbed) == 2
     after = published(undisturbed)
     assert {name for name in after if after[name] != before[name]} == {"weights/bbbb-00001.safetensors"}
-    assert untouched == {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*aaaa*")}
+    assert untouched
+    assert untouched.items() <= identities(undisturbed).items()
 
 
 def test_what_clean_removed_cannot_be_put_together_and_is_trained_again(undisturbed):
@@ -127,7 +216,7 @@ def test_what_clean_removed_cannot_be_put_together_and_is_trained_again(undistur
 
 
 def test_live_segments_of_a_finished_pack_are_needed_no_more(undisturbed):
-    path = next((undisturbed / "packs" / "aaaa").glob("segment-00001*"))
+    (path,) = (undisturbed / "packs" / "aaaa").glob("segment-00001*")
     flip(path)
     assert [(it.path, it.remedy) for it in repair(undisturbed)] == [(path, NOT_NEEDED)]
     assert verify(undisturbed) == []
@@ -155,15 +244,15 @@ def test_a_last_header_that_was_restored_goes_with_all_that_its_pack_lost(undist
     assert not SweepStore(undisturbed).pack("aaaa").is_done()
     assert launch(undisturbed) == 3
     assert (published(undisturbed), verify(undisturbed)) == (expected, [])
-    kept = [path.read_bytes() for path in (undisturbed / "quarantine").rglob("*") if path.is_file()]
+    kept = [*contents(undisturbed / "quarantine").values()]
     assert bytes_before[0] in kept
     assert bytes_before[2] in kept
 
 
-def test_damaged_live_rows_beside_a_table_that_others_hold(tmp_path, unsynced, monkeypatch):
+def test_damaged_live_rows_beside_a_table_that_others_hold(home, unsynced, monkeypatch):
     """The table is put together from what is whole, and the live file is needed no more."""
     monkeypatch.setattr(store_helpers, "FURTHER", ["measures"])
-    root = tmp_path / "s"
+    root = home / "s"
     launch(root)
     expected = published(root)
     for name in ("packs/aaaa/measures-00000.a1.parquet", "traces/aaaa-00002.parquet"):
@@ -176,33 +265,33 @@ def test_damaged_live_rows_beside_a_table_that_others_hold(tmp_path, unsynced, m
 
 def test_files_of_nobody_are_put_aside(undisturbed):
     stranger = undisturbed / "traces" / "zzzz-00000.parquet"
-    stranger.write_bytes(b"whose?")
+    overwrite(stranger, b"whose?")
     repair(undisturbed)
     assert (undisturbed / "quarantine" / "0001" / "traces" / stranger.name).read_bytes() == b"whose?"
-    stranger.write_bytes(b"again?")
+    overwrite(stranger, b"again?")
     repair(undisturbed)
     assert (undisturbed / "quarantine" / "0002" / "traces" / stranger.name).read_bytes() == b"again?"
 
 
 def test_a_damaged_plan_is_left_alone(undisturbed):
     flip(undisturbed / "plan.json")
-    with pytest.raises(DamagedError, match=r"plan\.json"):
+    with pytest.raises(LostPlanError, match=r"plan\.json"):
         repair(undisturbed)
-    assert not (undisturbed / "quarantine").exists()
+    assert not (undisturbed / "quarantine").is_dir()
 
 
 def test_nothing_is_moved_under_the_hands_of_a_launch(undisturbed):
     flip(undisturbed / "traces" / "aaaa-00001.parquet")
     with SweepStore(undisturbed).lock(), pytest.raises(LockedError):
         repair(undisturbed)
-    assert not (undisturbed / "quarantine").exists()
+    assert not (undisturbed / "quarantine").is_dir()
 
 
 def test_debris_is_told_apart_from_damage(undisturbed):
     folder = undisturbed / "packs" / "aaaa"
     left = [folder / ".segment-00009.a1.parquet.a1.tmp", folder / "checkpoint-00009.a1.bin"]
     for path in left:
-        path.write_bytes(b"half")
+        overwrite(path, b"half")
     assert [(finding.path, finding.kind) for finding in verify(undisturbed)] == [(path, "debris") for path in left]
     launch(undisturbed)
     assert verify(undisturbed) == []
@@ -225,3 +314,18 @@ def test_the_verb_tells_what_to_do_next(finished_sweep: Path, own_sweep: Path, t
     assert_same_traces(own_sweep, finished_sweep)
     assert (own_sweep / "labels.parquet").read_bytes() == (finished_sweep / "labels.parquet").read_bytes()
     assert grokctl("status", own_sweep, "--repair").stdout.rstrip().endswith("as they were committed")
+
+
+def test_the_verb_reports_another_record_and_a_lost_plan(own_sweep: Path, grokctl: Grokctl):
+    """As damage, which is not the same as another version of grokctl."""
+    done = min(own_sweep.glob("packs/*/done.json"))
+    was = done.read_bytes()
+    done.write_bytes((own_sweep / "tables.json").read_bytes())
+    told = grokctl("status", own_sweep, "--verify")
+    assert (told.exit_code, f"{done}: another record in the place of the header" in told.output) == (65, True)
+    assert grokctl("status", own_sweep, "--repair").exit_code == 0
+    assert done.read_bytes() == was
+    (own_sweep / "plan.json").write_bytes((own_sweep / "tables.json").read_bytes())
+    for asked in ("--verify", "--repair"):
+        told = grokctl("status", own_sweep, asked)
+        assert (told.exit_code, "put back a copy" in told.stderr) == (65, True), told.output
