@@ -1,4 +1,5 @@
-"""The same tests over a folder and over a bucket: where a sweep lies, and what a test does behind the store's back.
+"""The same tests over a folder and over a bucket: where a sweep lies. What tests do there behind the store's back is in
+store_helpers.
 
 The bucket is served by tests/loopback_s3.py. `GROKCTL_TEST_S3=s3://bucket/prefix` has the tests run against another
 server, the one that AWS_ENDPOINT_URL names.
@@ -6,7 +7,6 @@ server, the one that AWS_ENDPOINT_URL names.
 
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +16,7 @@ from loopback_s3 import Server, serving
 
 from results import objects
 from results.objects import ObjectPath
-from results.places import Place, place_of, relative
+from results.places import Place, place_of
 
 SECRET = "canary+6yQ/Zx0mH1v2W3k4"
 CREDENTIALS = {
@@ -64,49 +64,3 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     else:
         with bucket() as where:
             yield where
-
-
-def overwrite(path: Place, data: bytes) -> None:
-    if isinstance(path, ObjectPath):
-        path.put(data)
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-
-
-def delete(path: Place) -> None:
-    if isinstance(path, ObjectPath):
-        path.remove()
-    else:
-        path.unlink()
-
-
-def places_below(root: Place) -> list[Place]:
-    """All files, or objects."""
-    if isinstance(root, ObjectPath):
-        below = [place for child in root.iterdir() for place in places_below(child)]
-        return below or ([root] if root.exists() else [])
-    return [path for path in root.rglob("*") if path.is_file()]
-
-
-def contents(root: Place) -> dict[str, bytes]:
-    """Of all files, or objects, by their names below `root`."""
-    return {relative(path, root): path.read_bytes() for path in places_below(root)}
-
-
-def copied(source: Place, target: Place) -> Place:
-    """A copy of everything below `source`, where nothing was before."""
-    if isinstance(source, ObjectPath):
-        for name, data in contents(source).items():
-            overwrite(target / name, data)
-    else:
-        shutil.copytree(source, str(target))
-    return target
-
-
-def identities(root: Place) -> dict[str, object]:
-    """By name, what would be another if the file, or object, were written again."""
-    if isinstance(root, ObjectPath):
-        return {relative(path, root): path.version() for path in places_below(root) if isinstance(path, ObjectPath)}
-    stats = {relative(path, root): path.stat() for path in root.rglob("*")}
-    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}

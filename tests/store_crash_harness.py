@@ -6,18 +6,20 @@ it finds. A mutant is the store with one mistake built in, which must be found. 
 are published in pairs, `measure_too` tables beside the traces, `run_out_of_memory` a pack that is replaced before it
 commits, `gain_runs` runs that the plan made before lacks. Launches start from an empty folder, from a sweep that is
 `finished` or `halfway`, or from such a one with damage in most kinds of its files (`damaged_finished`,
-`damaged_halfway`), which `status --repair` is to mend before. `every=K` takes each K-th call from `first=F` on,
-`row=N` kills N times in a row. The last line tells how many cases there were, and how many kills.
+`damaged_halfway`), which `status --repair` is to mend before. With `bucket` all that happens in a bucket; with `lose`
+or `refuse` in one whose server carries out every other change without an answer, or refuses it once. `every=K` takes
+each K-th call from `first=F` on, `row=N` kills N times in a row. The last line tells how many cases there were, and how
+many kills.
 """
 
 import itertools
 import os
 import re
-import shutil
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +27,14 @@ from store_helpers import (
     AMENDED,
     SCHEDULES,
     UnsyncedOs,
+    contents,
+    copied,
     create_sweep,
     gain_runs,
     launch,
     let_runs_wait,
     measure_too,
+    overwrite,
     published,
     run_out_of_memory,
     train,
@@ -40,6 +45,7 @@ from results.errors import DamagedError
 from results.headers import StoredFile
 from results.pack_files import PackFiles
 from results.pack_store import PackStore
+from results.places import Place
 from results.repair import repair
 from results.store import SweepStore
 from results.verify import verify
@@ -47,10 +53,13 @@ from results.verify import verify
 CHANGES = ("mkdir", "open", "write", "fsync", "rename", "link", "unlink")
 """fsync is counted and not done: it makes no difference to what a kill leaves. See test_store_power for power cuts."""
 SWEEPS = {sweep.__name__: sweep for sweep in (let_runs_wait, measure_too, run_out_of_memory, gain_runs)}
+HARMS = ("lose", "refuse")
 RAISED = 111
 
 Mutate = Callable[[], None]
-Act = Callable[[Path], int]
+Act = Callable[[Place], int]
+Kill = Callable[[Act, Place, int, Mutate], int | None]
+"""Does it in a place, dies before the n-th change (0: never) and gives None, or what it returned."""
 
 
 def n_segments() -> int:
@@ -84,7 +93,7 @@ class DeadlyOs(UnsyncedOs):
         return counted_call
 
 
-def run_in_child(act: Act, root: Path, kill_at: int, mutate: Mutate) -> int | None:
+def run_in_child(act: Act, root: Place, kill_at: int, mutate: Mutate) -> int | None:
     """How many segments a launch (after a repair, perhaps) in a process of its own trained; None if it was killed."""
     pid = os.fork()
     if pid == 0:
@@ -102,23 +111,25 @@ def run_in_child(act: Act, root: Path, kill_at: int, mutate: Mutate) -> int | No
 class Case:
     """What is launched, and killed how often."""
 
-    start: Path | None = None
-    """The folder in which each launch begins; None: an empty one."""
+    start: Place | None = None
+    """The sweep with which each launch begins; None: nothing."""
     is_damaged: bool = False
+    kill: Kill = run_in_child
+    """How a launch dies: a bucket has a way of its own, see bucket_harness."""
     mutate: Mutate = lambda: None
     first: int = 1
     every: int = 1
     row: int = 0
     """So many further kills follow each of them; 0: one, every third time."""
 
-    def act(self, root: Path) -> int:
+    def act(self, root: Place) -> int:
         return mend_and_launch(root) if self.is_damaged else launch(root)
 
-    def begin(self, root: Path) -> Path:
-        return Path(shutil.copytree(self.start, root)) if self.start else root
+    def begin(self, root: Place) -> Place:
+        return copied(self.start, root) if self.start else root
 
-    def run(self, root: Path, kill_at: int = 0) -> int | None:
-        return run_in_child(self.act, root, kill_at, self.mutate)
+    def run(self, root: Place, kill_at: int = 0) -> int | None:
+        return self.kill(self.act, root, kill_at, self.mutate)
 
     def then(self, number: int, n: int) -> list[int]:
         """Before which call each further launch is killed: of a row of them early, so that none comes to its end."""
@@ -127,13 +138,13 @@ class Case:
         return [1 + n * 7 % 41] if number % 3 == 0 else []
 
 
-def mend_and_launch(root: Path) -> int:
+def mend_and_launch(root: Place) -> int:
     """`status --repair`, then a launch."""
     repair(root)
     return launch(root)
 
 
-def violations(base: Path, case: Case) -> Iterator[str | int]:
+def violations(base: Place, case: Case) -> Iterator[str | int]:
     """Kills a launch before its n-th change, for every n, and launches that follow; then lets one through.
 
     Gives what is wrong, and after each case the number of kills."""
@@ -157,7 +168,7 @@ def violations(base: Path, case: Case) -> Iterator[str | int]:
         yield kills
 
 
-def broken_end(root: Path, expected: dict[str, bytes], names: set[str], case: Case) -> Iterator[str]:
+def broken_end(root: Place, expected: dict[str, bytes], names: set[str], case: Case) -> Iterator[str]:
     """What must not be after a launch that nobody disturbs."""
     committed = n_committed(root)
     trained = case.run(root)
@@ -174,18 +185,18 @@ def broken_end(root: Path, expected: dict[str, bytes], names: set[str], case: Ca
         yield from (f"{name} is neither mended nor kept" for name in lost(root, case.start))
 
 
-def lost(root: Path, start: Path) -> Iterator[str]:
+def lost(root: Place, start: Place) -> Iterator[str]:
     """Damaged files of which no copy is in the quarantine."""
-    kept = [path.read_bytes() for path in (root / "quarantine").rglob("*") if path.is_file()]
+    kept = [*contents(root / "quarantine").values()]
     return (name for name in damaged(start) if (start / name).read_bytes() not in kept)
 
 
-def undisturbed(root: Path) -> tuple[dict[str, bytes], set[str], Counter]:
+def undisturbed(root: Place) -> tuple[dict[str, bytes], set[str], Counter]:
     assert launch(root) == n_segments()
     return published(root), file_names(root), Counter(read_rows(root))
 
 
-def broken_reads(root: Path, rows: Counter, is_damaged: bool = False) -> Iterator[str]:
+def broken_reads(root: Place, rows: Counter, is_damaged: bool = False) -> Iterator[str]:
     """What a reader who comes after a kill must not see."""
     if SweepStore(root).exists():
         damage = [str(finding) for finding in verify(root) if finding.kind == "damage"]
@@ -198,20 +209,20 @@ def broken_reads(root: Path, rows: Counter, is_damaged: bool = False) -> Iterato
             yield from ["reads rows twice, or other rows"] if found - rows else []
 
 
-def n_committed(root: Path) -> int:
+def n_committed(root: Place) -> int:
     store = SweepStore(root)
     headers = [store.pack(pack_id).newest_header() for pack_id in store.pack_ids()] if store.exists() else []
     return sum(len(header.segments) for header in headers if header)
 
 
-def unequal_rows(root: Path) -> Iterator[str]:
+def unequal_rows(root: Place) -> Iterator[str]:
     """See results.repeats."""
     store = SweepStore(root)
     headers = [store.pack(pack_id).newest_header() for pack_id in store.pack_ids()]
     return (part for header in headers if header for part in header.unequal)
 
 
-def read_rows(root: Path) -> list[tuple]:
+def read_rows(root: Place) -> list[tuple]:
     sweep = open_sweep(root)
     measures = sweep.measures(["run_id", "step", "index", "value"])
     snapshots = sweep.further_dataset("snapshots").to_table(["run_id", "step", "values"]).to_pylist()
@@ -222,18 +233,17 @@ def read_rows(root: Path) -> list[tuple]:
     ]
 
 
-def file_names(root: Path) -> set[str]:
+def file_names(root: Place) -> set[str]:
     """Every file; numbers of attempts differ, each launch leaves one in attempts/, each repair a folder."""
-    names = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
-    own = (name for name in names if not name.startswith(("attempts/", "quarantine/")))
+    own = (name for name in contents(root) if not name.startswith(("attempts/", "quarantine/")))
     return {re.sub(r"\.a\d+\.|attempt-\d+", ".", name) for name in own}
 
 
-def finished(root: Path) -> None:
+def finished(root: Place) -> None:
     launch(root)
 
 
-def halfway(root: Path) -> None:
+def halfway(root: Place) -> None:
     """One pack is done, one in the middle, nothing is labelled."""
     store = create_sweep(root)
     attempt, plan_id = store.begin_attempt(), store.read_plan()["plan_id"]
@@ -241,17 +251,17 @@ def halfway(root: Path) -> None:
     train(store.pack("aaaa"), attempt, segments=2, plan_id=plan_id)
 
 
-def damaged_finished(root: Path) -> None:
+def damaged_finished(root: Place) -> None:
     finished(root)
     damage(root)
 
 
-def damaged_halfway(root: Path) -> None:
+def damaged_halfway(root: Place) -> None:
     halfway(root)
     damage(root)
 
 
-def damaged(root: Path) -> list[str]:
+def damaged(root: Place) -> list[str]:
     """Files that `damage` changes: of packs that are to be trained again, and one to go on from further back."""
     done = [
         "traces/aaaa-00001.parquet",
@@ -263,11 +273,16 @@ def damaged(root: Path) -> list[str]:
     return [*(done if (root / "labels.parquet").exists() else begun), "weights/bbbb-00001.safetensors", "spec.yaml"]
 
 
-def damage(root: Path) -> None:
+def damage(root: Place) -> None:
     for name in damaged(root):
-        data = bytearray((root / name).read_bytes())
-        data[len(data) // 2] ^= 1
-        (root / name).write_bytes(data)
+        flip(root / name)
+
+
+def flip(path: Place) -> None:
+    """One bit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    overwrite(path, bytes(data))
 
 
 STARTS = {start.__name__: start for start in (finished, halfway, damaged_finished, damaged_halfway)}
@@ -385,31 +400,45 @@ FIRST_COMMIT = 12
 """Changes until there is a plan, and a pack is taken."""
 
 
+@contextmanager
+def home(folder: str, options: Sequence[str]) -> Iterator[tuple[Place, Kill]]:
+    """Where sweeps lie, and how launches die there."""
+    if not {"bucket", *HARMS} & {*options}:
+        yield Path(folder), run_in_child
+        return
+    from bucket_kills import die_in_bucket, misbehaving_bucket  # a process that forks has little in it
+
+    with misbehaving_bucket(next((harm for harm in HARMS if harm in options), None)) as above:
+        yield above, die_in_bucket
+
+
 def main(folder: str, *options: str) -> None:
-    base, numbers = Path(folder), dict(option.split("=") for option in options if "=" in option)
+    numbers = dict(option.split("=") for option in options if "=" in option)
     mutant = next((MUTANTS[option] for option in options if option in MUTANTS), None)
     start = next((option for option in options if option in STARTS), "")
     for option in options:
         if option != "gain_runs":
             SWEEPS.get(option, nothing)()
-    if start:
-        STARTS[start](base / "start")
-    if "gain_runs" in options:
-        gain_runs()
-    case = Case(
-        start=base / "start" if start else None,
-        is_damaged=start.startswith("damaged"),
-        mutate=mutant or nothing,
-        first=int(numbers.get("first", FIRST_COMMIT if mutant and not start else 1)),
-        every=int(numbers.get("every", 1)),
-        row=int(numbers.get("row", 0)),
-    )
     kills = []
-    for found in violations(base, case):
-        if isinstance(found, str):
-            print(found)
-            break
-        kills.append(found)
+    with home(folder, options) as (base, kill):
+        if start:
+            STARTS[start](base / "start")
+        if "gain_runs" in options:
+            gain_runs()
+        case = Case(
+            start=base / "start" if start else None,
+            is_damaged=start.startswith("damaged"),
+            kill=kill,
+            mutate=mutant or nothing,
+            first=int(numbers.get("first", FIRST_COMMIT if mutant and not start else 1)),
+            every=int(numbers.get("every", 1)),
+            row=int(numbers.get("row", 0)),
+        )
+        for found in violations(base, case):
+            if isinstance(found, str):
+                print(found)
+                break
+            kills.append(found)
     print(f"{len(kills)} cases, {sum(kills)} kills, up to {max(kills, default=0)} in a row")
 
 

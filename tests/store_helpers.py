@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from results import tables
 from results.headers import RunOutcome
+from results.objects import ObjectPath
 from results.pack_store import PackStore
 from results.places import Place, relative
 from results.schema import config_table, further_table, trace_table
@@ -235,3 +237,52 @@ def published(root: Place) -> dict[str, bytes]:
     folders = (root / "traces", root / "measures", root / "snapshots", root / "weights")
     paths = [*root.glob("*.parquet"), *(path for folder in folders for path in folder.glob("*"))]
     return {relative(path, root): path.read_bytes() for path in paths}
+
+
+# Behind the store's back
+
+
+def overwrite(path: Place, data: bytes) -> None:
+    if isinstance(path, ObjectPath):
+        path.put(data)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def delete(path: Place) -> None:
+    if isinstance(path, ObjectPath):
+        path.remove()
+    else:
+        path.unlink()
+
+
+def places_below(root: Place) -> list[Place]:
+    """All files, or objects."""
+    if isinstance(root, ObjectPath):
+        below = [place for child in root.iterdir() for place in places_below(child)]
+        return below or ([root] if root.exists() else [])
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
+def contents(root: Place) -> dict[str, bytes]:
+    """Of all files, or objects, by their names below `root`."""
+    return {relative(path, root): path.read_bytes() for path in places_below(root)}
+
+
+def copied(source: Place, target: Place) -> Place:
+    """A copy of everything below `source`, where nothing was before."""
+    if isinstance(source, ObjectPath):
+        for name, data in contents(source).items():
+            overwrite(target / name, data)
+    else:
+        shutil.copytree(source, str(target))
+    return target
+
+
+def identities(root: Place) -> dict[str, object]:
+    """By name, what would be another if the file, or object, were written again."""
+    if isinstance(root, ObjectPath):
+        return {relative(path, root): path.version() for path in places_below(root) if isinstance(path, ObjectPath)}
+    stats = {relative(path, root): path.stat() for path in root.rglob("*")}
+    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}

@@ -1,17 +1,18 @@
 """Sweeps in a bucket: whatever is lost, refused or killed on the way, the traces come out as in a folder."""
 
-import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from backends import CREDENTIALS, contents, s3_server
+from backends import CREDENTIALS, s3_server
+from bucket_kills import Killed, every_other_change, kill_at
 from conftest import Grokctl
 from launch_helpers import _SERVER, SLOTS, SPEC, commits, end_of, launch_here, wait_until
 from loopback_s3 import Server
-from store_helpers import create_sweep, fake_segments, launch, published
+from store_helpers import contents, create_sweep, fake_segments, launch, published
 
+from orchestrator import worker
 from orchestrator.costs import FormulaCost
 from orchestrator.plan import make_plan
 from orchestrator.spec import load_text
@@ -64,43 +65,11 @@ def test_launching_a_finished_sweep_again_changes_nothing(s3: Server) -> None:
 
 
 @pytest.mark.parametrize("harm", ["lose", "refuse"])
-def test_no_answer_and_errors_at_any_change_do_no_harm(
-    s3: Server, undisturbed: dict[str, bytes], harm: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every other change is carried out without an answer, or answered by an error, all through a launch."""
-    numbers = itertools.count()
-
-    def is_its_turn(method: str, key: str) -> bool:
-        return method in ("PUT", "DELETE") and next(numbers) % 2 == 0
-
-    fault = s3.lose(times=10**9) if harm == "lose" else s3.fail_with(503, "SlowDown", times=10**9)
-    fault.hits = is_its_turn
-    launch(ROOT)
-    assert fault.met > 30
-    fault.times = 0
+def test_no_answer_and_errors_at_any_change_do_no_harm(s3: Server, undisturbed: dict[str, bytes], harm: str) -> None:
+    """All through a launch."""
+    with every_other_change(s3, harm):
+        launch(ROOT)
     assert_whole(undisturbed)
-
-
-class Killed(BaseException):
-    """kill -9, as far as a bucket can tell."""
-
-
-def kill_at(n: int, patch: pytest.MonkeyPatch, *, is_after: bool) -> None:
-    """From the n-th change on nothing reaches the bucket any more; `is_after`: nothing after it."""
-    left = [n]
-
-    def deadly(path: ObjectPath, request: Callable[[], object]) -> object:
-        is_change = request.__qualname__.split(".")[-1] in ("put", "delete", "<lambda>")
-        if is_change and left[0] > 0:
-            left[0] -= 1
-            if left[0] == 0 and is_after:
-                tried(path, request)
-        if left[0] == 0:
-            raise Killed
-        return tried(path, request)
-
-    tried = objects._tried
-    patch.setattr(objects, "_tried", deadly)
 
 
 @pytest.mark.parametrize("is_after", [False, True])
@@ -253,6 +222,7 @@ def test_a_store_that_goes_away_stops_training_and_a_launch_goes_on_later(
     tmp_path: Path,
     traces_in_folder: dict[str, bytes],
     grokctl: Grokctl,
+    monkeypatch: pytest.MonkeyPatch,
     status: int,
     code: str,
     exit_code: int,
@@ -261,6 +231,15 @@ def test_a_store_that_goes_away_stops_training_and_a_launch_goes_on_later(
     spec = tmp_path / "small.yaml"
     spec.write_text(SMALL)
     freeze(ROOT)
+    trained: list[int] = []
+
+    def counting(*args: object, **kwargs: object) -> Iterator[object]:
+        for block in worker_train_pack(*args, **kwargs):
+            trained.append(block.segment)
+            yield block
+
+    worker_train_pack = worker.train_pack
+    monkeypatch.setattr(worker, "train_pack", counting)
     fault = s3.fail_with(status, code, times=10**9)
     fault.hits = lambda method, key, seen=[]: bool(seen) or ("segment-00001" in key and not seen.append(key))
     ended = grokctl("launch", spec, "--local", "--out", ROOT)
@@ -269,7 +248,7 @@ def test_a_store_that_goes_away_stops_training_and_a_launch_goes_on_later(
     assert hint in ended.output
     assert "Traceback" not in ended.output
     assert_no_secrets(ended.output.encode())
-    assert not any("segment-00002" in key for _, key in s3.requests), "nothing is trained that cannot be kept"
+    assert trained == [0, 1], "while the store is away nothing is trained that would have to wait in memory"
     fault.times = 0
     assert SweepStore(ROOT).pack(SweepStore(ROOT).pack_ids()[0]).newest_header().segment == 0
     assert grokctl("launch", spec, "--local", "--out", ROOT).exit_code == 0

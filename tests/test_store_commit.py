@@ -4,8 +4,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from backends import contents, delete, home, identities, overwrite
-from store_helpers import COLUMNS, RUN_IDS, UnsyncedOs, create_sweep, fake_segments, launch, published, train
+from backends import home
+from store_helpers import (
+    COLUMNS,
+    RUN_IDS,
+    UnsyncedOs,
+    contents,
+    create_sweep,
+    delete,
+    fake_segments,
+    identities,
+    launch,
+    overwrite,
+    published,
+    train,
+)
 
 from results import durable, open_sweep, tables
 from results.errors import DamagedError, FencedError, MissingError

@@ -56,6 +56,33 @@ def test_kill_while_a_sweep_is_extended_or_repaired(tmp_path, sweep):
     assert counts(last)[0] > 8
 
 
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        ["bucket", "let_runs_wait", "measure_too", "every=16"],
+        ["bucket", "gain_runs", "halfway", "every=12"],
+        ["lose", "damaged_finished", "every=24"],
+        ["refuse", "damaged_halfway", "every=24"],
+        ["bucket", "halfway", "row=20", "every=50"],
+    ],
+    ids="-".join,
+)
+def test_kill_at_changes_of_a_bucket(tmp_path, sweep):
+    """Of a launch, of one that extends, of a repair; some through a server that loses answers, or refuses."""
+    (last,) = told(tmp_path, *sweep)
+    assert counts(last)[1] > 4
+
+
+IN_BUCKETS = ("header_before_payload", "publish_before_header", "forget_to_roll_forward", "delete_what_is_damaged")
+"""Mistakes of order; names are taken exclusively there, and nothing is ever half written."""
+
+
+@pytest.mark.parametrize("mutant", IN_BUCKETS[2:])
+def test_a_mistake_is_caught_in_a_bucket(tmp_path, mutant):
+    violation, _ = told(tmp_path, "bucket", mutant, *harness.NEEDED.get(mutant, []))
+    assert violation
+
+
 def test_twenty_kills_in_a_row_while_a_sweep_is_resumed(tmp_path):
     (last,) = told(tmp_path, "halfway", "every=37", "row=20")
     assert counts(last)[2] == 21

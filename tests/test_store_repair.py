@@ -7,11 +7,24 @@ from pathlib import Path
 
 import pytest
 import store_helpers
-from backends import contents, copied, delete, home, identities, overwrite
+from backends import home
 from conftest import TINY_SPEC, Grokctl
 from launch_helpers import assert_same_traces, launch_here
+from store_crash_harness import flip
 from store_crash_harness import halfway as begin
-from store_helpers import RUN_IDS, SCHEDULES, UnsyncedOs, launch, published, write_tables
+from store_helpers import (
+    RUN_IDS,
+    SCHEDULES,
+    UnsyncedOs,
+    contents,
+    copied,
+    delete,
+    identities,
+    launch,
+    overwrite,
+    published,
+    write_tables,
+)
 
 from results import durable, open_sweep
 from results.errors import LockedError, LostPlanError
@@ -46,12 +59,6 @@ TRACELESS = ("header", "done", "labels", "runs")
 SHARE = 5
 """In a bucket every fifth case; all of them: tests/campaigns/bucket.py."""
 HARMS = ("flip", "truncate", "delete")
-
-
-def flip(path: Place) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    overwrite(path, bytes(data))
 
 
 def harmed(path: Place, harm: str) -> bytes:

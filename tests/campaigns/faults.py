@@ -1,8 +1,8 @@
-"""The whole fault matrix that needs neither Ray nor an object store: `tests/campaigns/faults.py [PART...] [--list]`.
+"""The whole fault matrix that needs no Ray: `tests/campaigns/faults.py [PART...] [--list]`.
 
 MATRIX names the automated cases of each row; PARTS are what is run, each in a process of its own, and by default all of
 them: the cases themselves, then kills, flipped bits, hostile input, launching again and memory, as many as promised
-(two hours of one core). `make test` runs the cases and a share of the rest.
+(two hours of one core); the bucket is one of this machine. `make test` runs the cases and a share of the rest.
 """
 
 import argparse
@@ -49,14 +49,28 @@ MATRIX = {
         "test_store_verify.py::test_one_flipped_bit_anywhere_is_found",
         "test_store_verify.py::test_deleted_and_shortened_files_are_found",
         "test_store_verify.py::test_files_of_another_pack_are_found",
+        "test_store_repair.py::test_a_record_in_the_place_of_another_is_found_and_mended",
+        "test_store_repair.py::test_amendments_and_tables_are_told_from_other_records",
         "test_store_verify.py::test_header_from_another_sweep_is_found",
         "test_store_commit.py::test_resume_passes_over_a_damaged_commit",
         "test_store_versions.py::test_another_version_is_named_by_every_verb",
     ],
     "plan, header or spec edited": [
         "test_store_verify.py::test_edited_plan_is_refused",
+        "test_store_repair.py::test_a_plan_that_lacks_its_amendment_is_not_taken_for_whole",
         "test_store_verify.py::test_one_flipped_bit_anywhere_is_found",
         "test_launch_local.py::test_another_spec_is_refused_with_what_differs",
+    ],
+    "S3: errors, lost answers, silence, expired credentials, no bucket, kills at changes": [
+        "test_objects.py::test_errors_of_the_server_are_tried_again_with_growing_pauses",
+        "test_objects.py::test_a_success_whose_answer_was_lost_is_a_success",
+        "test_objects.py::test_silence_is_not_waited_for_forever",
+        "test_objects.py::test_a_missing_bucket_is_named",
+        "test_bucket_sweeps.py::test_no_answer_and_errors_at_any_change_do_no_harm",
+        "test_bucket_sweeps.py::test_kills_between_any_two_changes_lose_nothing",
+        "test_bucket_sweeps.py::test_a_store_that_goes_away_stops_training_and_a_launch_goes_on_later",
+        "test_store_crash.py::test_kill_at_changes_of_a_bucket",
+        "test_store_crash.py::test_a_mistake_is_caught_in_a_bucket",
     ],
     "NaN or inf in one run, in all runs": [
         "test_faults.py::test_a_run_that_diverges_leaves_its_neighbours_alone",
@@ -112,6 +126,7 @@ PARTS = {
     "kills": [CAMPAIGNS / "crash.py", "--only", "kills"],
     "extensions": [CAMPAIGNS / "crash.py", "--only", "extensions"],
     "flips": [CAMPAIGNS / "crash.py", "--only", "flips"],
+    "bucket": [CAMPAIGNS / "bucket.py"],
     "fuzz": [CAMPAIGNS / "fuzz.py", "--cases", "50000"],
     "relaunch": [CAMPAIGNS / "relaunch.py"],
     "memory": [CAMPAIGNS / "memory.py", "--runs", "20000"],
