@@ -282,6 +282,7 @@ def start_training(
 
 def _fit(tuner: Any, crash: list[str]) -> None:
     _count_memory_as_a_death()
+    _keep_credentials_here()
     try:
         tuner.fit()
     except Exception as error:
@@ -305,6 +306,16 @@ def _count_memory_as_a_death() -> None:
 
     _actor_task_failed.knows_memory = True  # type: ignore[attr-defined]
     RayActorManager._actor_task_failed = _actor_task_failed  # type: ignore[method-assign]
+
+
+def _keep_credentials_here() -> None:
+    """Tune 2.60 copies this process's AWS_... variables into the runtime environment of its workers, which the agent of
+    each node writes to its log. Nodes have credentials of their own, or they could not see the sweep."""
+    from ray.tune.execution import class_cache
+
+    class_cache.ENV_VARS_TO_PROPAGATE = {
+        name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")
+    }
 
 
 def _end_mark(scratch: Path) -> Path:

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -75,10 +75,10 @@ class LocalCluster:
             raise
 
     @contextlib.contextmanager
-    def environment(self) -> Iterator[None]:
+    def environment(self, **own: str) -> Iterator[None]:
         """What Ray's processes inherit."""
         before = dict(os.environ)
-        os.environ.update({**SHORT, **self._environment, MARK: self.mark})
+        os.environ.update({**SHORT, **self._environment, **own, MARK: self.mark})
         ray_auth.reread()  # this process talks to the head, too
         try:
             yield
@@ -91,9 +91,9 @@ class LocalCluster:
         """All but the head, oldest first."""
         return sorted(self._cluster.worker_nodes, key=lambda node: node.unique_id)
 
-    def add_node(self, **arguments: Any) -> Any:
+    def add_node(self, environment: Mapping[str, str] | None = None, **arguments: Any) -> Any:
         given = {"num_cpus": self._cpus, "num_gpus": self._gpus, **arguments}
-        with self.environment(), patience():
+        with self.environment(**(environment or {})), patience():
             node = self._cluster.add_node(wait=False, **given)
         self._cluster._wait_for_node(node, NODE_S)
         return node

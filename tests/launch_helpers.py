@@ -39,11 +39,11 @@ SLOTS = Slots(device="cpu", slots=2, cpus_per_pack=1, gpus_per_pack=0.0, has_com
 DEADLINE_S = 300.0
 
 
-def freeze(folder: Path, spec: str = SPEC, *, segment_s: float = 0.1) -> Path:
+def freeze(folder: Path, spec: str = SPEC, *, segment_s: float = 0.1, slots: Slots = SLOTS) -> Path:
     """The folder of a sweep that was planned with short segments, and not begun. Returns its spec."""
     path = folder.with_suffix(".yaml")
     path.write_text(spec)
-    plan = make_plan(load_text(spec), SLOTS, FormulaCost(device="cpu"), segment_s=segment_s).to_json()
+    plan = make_plan(load_text(spec), slots, FormulaCost(device="cpu"), segment_s=segment_s).to_json()
     SweepStore.create(folder, spec_text=spec, plan=plan)
     return path
 

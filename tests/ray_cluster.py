@@ -1,5 +1,6 @@
-"""A Ray cluster of one node that wants a token, as `ray start --head` makes it: on free ports, in a folder and a home
-of its own, and gone with all its processes when the block ends."""
+"""A Ray cluster that wants a token, as `ray start` makes it: a head, at the address by which other machines know this
+one, and a node that joined it. On free ports, in a folder and a home of its own, and gone with all its processes when
+the block ends."""
 
 import contextlib
 import os
@@ -29,7 +30,9 @@ class Head:
     """A cluster at work."""
 
     url: str
-    """Of its dashboard."""
+    """Of its dashboard, on loopback."""
+    address: str
+    """Of its control store, which is not."""
     token: str
     folder: Path
     """Ray's own files and logs."""
@@ -51,35 +54,48 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def guarded_head(cpus: int = 2) -> Iterator[Head]:
-    """Its path leads to no Python that has Ray, and its packages are those that come with a job."""
+def guarded_cluster(**environment: str) -> Iterator[Head]:
+    """Two nodes of one core. Their paths lead to no Python that has Ray, and their packages are those that come with a
+    job. They inherit `environment`."""
+    from ray.util import get_node_ip_address
+
     gcs, dashboard, client = free_ports(3)
     folder = Path(tempfile.mkdtemp(prefix="ray-test-", dir="/tmp"))  # Unix sockets want short paths
-    head = Head(f"http://127.0.0.1:{dashboard}", secrets.token_hex(32), folder / "ray")
+    ip = get_node_ip_address()
+    head = Head(f"http://127.0.0.1:{dashboard}", f"{ip}:{gcs}", secrets.token_hex(32), folder / "ray")
     (folder / ".ray").mkdir(mode=0o700)
     (folder / ".ray" / "auth_token").touch(mode=0o600)
     (folder / ".ray" / "auth_token").write_text(head.token)
-    environment = {"HOME": folder, "PATH": "/usr/bin:/bin", MARK: secrets.token_hex(8), "RAY_AUTH_MODE": "token"}
+    environment = {"HOME": str(folder), "PATH": "/usr/bin:/bin", "RAY_AUTH_MODE": "token", **environment}
     environment |= {"OMP_NUM_THREADS": "1", "LANG": "C.UTF-8"}
-    options = {
-        "--port": gcs, "--dashboard-port": dashboard, "--dashboard-host": "127.0.0.1",
-        "--ray-client-server-port": client, "--dashboard-agent-listen-port": 0,
+    node = {
+        "--num-cpus": 1, "--object-store-memory": 100 * 2**20, "--dashboard-agent-listen-port": 0,
         "--min-worker-port": 0, "--max-worker-port": 0,
-        "--temp-dir": head.folder, "--num-cpus": cpus, "--object-store-memory": 100 * 2**20,
     }  # fmt: skip
-    command = [Path(sys.executable).parent / "ray", "start", "--head", "--block", "--disable-usage-stats"]
-    command += [f"{name}={value}" for name, value in options.items()]
+    of_head = {
+        "--node-ip-address": ip, "--port": gcs, "--dashboard-port": dashboard, "--dashboard-host": "127.0.0.1",
+        "--ray-client-server-port": client, "--temp-dir": head.folder,
+    }  # fmt: skip
+    first = ray_start("--head", "--disable-usage-stats", **of_head, **node)
+    other = ray_start(**{"--address": head.address}, **node)
     try:
-        with started(command, environment, folder / "log") as process:
+        with started(first, environment, folder / "log") as process:
             wait_until(head.answers, process)
-            yield head
+            with started(other, environment, folder / "log-of-the-other"):
+                yield head
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def ray_start(*flags: str, **options: Any) -> list[str]:
+    program = str(Path(sys.executable).parent / "ray")
+    return [program, "start", "--block", *flags, *(f"{name}={value}" for name, value in options.items())]
+
+
 @contextmanager
-def started(command: list[Any], environment: dict[str, Any], log: Path) -> "Iterator[subprocess.Popen[str]]":
-    """`ray start --block` at work. All that it starts has its mark, by which it is ended for sure."""
+def started(command: list[str], environment: dict[str, str], log: Path) -> "Iterator[subprocess.Popen[str]]":
+    """`ray start --block` at work. All that it starts has a mark, by which it is ended for sure."""
+    environment = {**environment, MARK: secrets.token_hex(8)}
     for _ in range(STARTS):
         with log.open("w") as out, subprocess.Popen(
             command, env=environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=log.parent,

@@ -383,6 +383,23 @@ def test_a_job_runs_what_was_sent_and_says_its_exit_code_last(
     assert capfd.readouterr().out.splitlines()[-1] == "[grokctl job: exit code 65]"
 
 
+def test_a_job_does_not_mind_that_its_working_directory_is_made_anew(
+    job_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As Ray does when another node of the cluster starts on the same machine."""
+    shutil.copytree(job_folder, tmp_path / "anew")
+
+    def launch() -> None:
+        shutil.rmtree(job_folder)
+        assert (Path.cwd() / "tiny.yaml").read_text() == TINY_SPEC
+        (tmp_path / "anew").rename(job_folder)
+
+    monkeypatch.setattr("orchestrator.cli.main", launch)
+    monkeypatch.chdir(job_folder)
+    assert entry.main() == 0
+    assert Path.cwd() == job_folder
+
+
 def test_a_job_that_imported_something_else_ends_at_once(
     job_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):

@@ -237,6 +237,16 @@ def test_in_a_job_workers_have_the_jobs_packages(
     assert ray_init[0]["runtime_env"] == {}
 
 
+def test_credentials_do_not_go_into_the_workers_runtime_environment(monkeypatch: pytest.MonkeyPatch):
+    from ray.tune.execution import class_cache
+
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "RAY_CHDIR_TO_TRIAL_DIR"):
+        monkeypatch.setenv(name, "canary")
+    tune._fit(SimpleNamespace(fit=list), [])
+    handed_on = class_cache._ActorClassCache().get(type("Trainable", (), {}))._default_options["runtime_env"]
+    assert set(handed_on["env_vars"]) == {"PL_DISABLE_FORK", "RAY_CHDIR_TO_TRIAL_DIR"}
+
+
 def test_scratch_of_the_living_stays_and_of_the_dead_goes(own_tmp: Path):
     orphan, strange = own_tmp / "grokctl-orphan", own_tmp / "grokctl-strange"
     for folder in (orphan, strange):

@@ -5,11 +5,15 @@ Ray keeps a job's exit code, except of a job that was stopped; so the last line 
 
 import importlib.metadata
 import json
+import os
+import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from orchestrator.errors import EXIT_ENVIRONMENT
+from orchestrator.scratch import scratch_folder
 from orchestrator.sources import sources_digest
 
 LAST_LINE = "[grokctl job: exit code {}]"
@@ -19,7 +23,7 @@ def main(folder: Path = Path()) -> int:
     """Run what was sent with the job. Returns the exit code."""
     about = json.loads((folder / "job.json").read_text())
     problems = [*other_code(about["sources"]), *lacking()]
-    code = _complain(problems) if problems else _run(about["arguments"])
+    code = _complain(problems) if problems else _run(folder, about["arguments"])
     print(LAST_LINE.format(code), flush=True)
     return code
 
@@ -59,14 +63,24 @@ def _complain(problems: list[str]) -> int:
     return EXIT_ENVIRONMENT
 
 
-def _run(arguments: list[str]) -> int:
+def _run(folder: Path, arguments: list[str]) -> int:
+    """In a folder of its own, with what was sent beside the packages: a node of the same cluster that starts on this
+    very machine makes the job's working directory anew, and a process without a current folder ends in odd ways."""
     from orchestrator.cli import main as grokctl
 
-    sys.argv = ["grokctl", *arguments]
-    try:
-        grokctl()
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    here = Path.cwd()
+    with scratch_folder() as own:
+        for path in filter(Path.is_file, folder.iterdir()):
+            shutil.copy(path, own)
+        os.chdir(own)
+        sys.argv = ["grokctl", *arguments]
+        try:
+            grokctl()
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else int(end.code is not None)
+        finally:
+            with suppress(FileNotFoundError):
+                os.chdir(here)
     return 0
 
 
