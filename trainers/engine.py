@@ -26,6 +26,7 @@ from trainers import own_code, replay
 from trainers.batches import Batch
 from trainers.config import RunConfig, shape_key
 from trainers.cost import EVALUATION_BYTES
+from trainers.freed import keep_freed_memory
 from trainers.lanes import Lanes
 from trainers.losses import loss_per_example
 from trainers.metrics.dense import measure
@@ -109,6 +110,7 @@ Program = TypeVar("Program")
 
 def prepare(settings: PackSettings) -> None:
     """Set what this process computes with, before its first step."""
+    keep_freed_memory()
     torch.set_num_threads(settings.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # The gradient of a gather adds in any order otherwise, and grokking amplifies the last bit.

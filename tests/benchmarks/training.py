@@ -6,6 +6,7 @@ is faster.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 from benchmarks import baseline
 from benchmarks.crew import Crew, Make, gather
@@ -43,7 +44,10 @@ def pack_step(config: RunConfig, lanes: int, engine: Engine, device: str) -> tup
     from trainers import engine as engines
     from trainers import lanes as tensors_of
     from trainers.batches import Batches
+    from trainers.trace import PackSettings
 
+    on: Literal["cpu", "cuda"] = "cuda" if device == "cuda" else "cpu"
+    engines.prepare(PackSettings(lanes=lanes, engine=engine, threads=1, segment_steps=1, device=on))
     configs = [config.model_copy(update={"seed": seed}) for seed in range(lanes)]
     tensors = tensors_of.empty(configs, lanes, device)
     for lane, run in enumerate(configs):
