@@ -30,6 +30,7 @@ LIVE = re.compile(
     r"(?P<kind>segment|measures|snapshots|weights|publish(_measures|_snapshots)?|checkpoint|header)"
     r"-(?P<segment>\d{5,})\.a(?P<attempt>\d+)\.(parquet|safetensors|bin|json)"
 )
+PUBLISHED = re.compile(r"(?P<table>traces|measures|snapshots|weights)/(?P<pack>[^/]+)-\d{5,}\.(parquet|safetensors)")
 ATTEMPT = re.compile(r"attempt-(\d+)")
 
 
@@ -86,7 +87,20 @@ class PackFiles:
             raise DamagedError(path, "is not the pack's last header")
         if path not in (self.done, self.header_path(header)):
             raise DamagedError(path, f"belongs to another commit ({self.header_path(header).name})")
+        for name in self._foreign(header):
+            raise DamagedError(path, f"names a file that is not this pack's ({name!r})")
         return header
+
+    def _foreign(self, header: Header) -> Iterator[str]:
+        """Paths that this pack does not write. Files that a header names are read, published and removed, and whoever
+        hands on a sweep can seal one that names `../../thesis.tex`."""
+        live = [entry.path for entry in header.payload] + [entry.staged or "" for entry in header.published]
+        above = f"{relative(self.folder, self.root)}/"
+        yield from (name for name in live if not (name.startswith(above) and LIVE.fullmatch(name, len(above))))
+        for entry in header.published:
+            match = PUBLISHED.fullmatch(entry.path)
+            if not match or match["pack"] != self.pack_id:
+                yield entry.path
 
     def newest_attempt(self) -> int:
         return max((int(match[1]) for match in map(ATTEMPT.fullmatch, self._names()) if match), default=0)

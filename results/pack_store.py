@@ -88,8 +88,14 @@ class PackStore:
         return self.files.headers()[0]
 
     def newest_header(self) -> Header | None:
-        """What is committed, by its header alone."""
-        headers = self.headers()
+        """What is committed, by its header alone.
+
+        Raises DamagedError if the pack is done and its last header cannot be read: then nobody may take it for one that
+        has committed nothing, and its files for debris.
+        """
+        headers, damaged = self.files.headers()
+        if damaged and self.is_done():
+            raise damaged[0]
         return headers[-1] if headers else None
 
     def outcomes(self) -> list[RunOutcome]:
@@ -447,7 +453,8 @@ class PackStore:
         return None, tuple(skipped)
 
     def debris(self, attempt: int = FOREVER) -> list[Place]:
-        """What attempts before this one left and no header names."""
+        """What attempts before this one left and no header names. Raises DamagedError as `newest_header` does."""
+        self.newest_header()
         headers = self.headers()
         payload = (entry for header in headers for entry in header.payload)
         named = {entry.path for entry in payload} | {self.files.relative(self.files.header_path(it)) for it in headers}

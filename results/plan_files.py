@@ -21,6 +21,7 @@ from results.pack_files import read_json
 from results.places import Place
 from results.versions import SCHEMA_VERSION, require_kind, require_names, require_version
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 ENTRIES = ("name", "columns", "packs")
 """What the store itself reads in a plan."""
 AMENDMENT = re.compile(r"plan\.(\d{4,})\.json")
@@ -142,6 +143,9 @@ def _read(root: Place, files: tuple[tuple[Any, ...], ...]) -> dict[str, Any]:
         if amendment.get("amends") != plan["plan_id"] or name != f"plan.{number:04d}.json":
             raise DamagedError(path, "does not amend the plan before it")
         plan = _amended(plan, amendment)
+    for name in (plan["name"], *(pack["pack_id"] for pack in plan["packs"])):
+        if not NAME.fullmatch(str(name)):  # files are named after them
+            raise DamagedError(root / files[-1][0], f"not a plan of ours: {name!r} can name no file")
     return plan
 
 

@@ -3,8 +3,10 @@
 Damage is a file that isn't what its header, or the plan, says. Debris is what a kill left and the next launch removes.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -202,8 +204,11 @@ def _wrong_ends(rows: pa.Table, header: Header) -> Iterator[str]:
 
 
 def strangers(store: SweepStore, vouched: set[Place]) -> list[Place]:
-    """Files in the folders of published files that no header names."""
-    return [path for folder in PUBLISHED for path in below(store.root / folder) if path not in vouched]
+    """Files in the folders of published files that no header names. A link in the place of such a folder is one itself:
+    what lies behind it may be anybody's, and `repair` moves strangers."""
+    folders = [store.root / name for name in PUBLISHED]
+    links = [folder for folder in folders if isinstance(folder, Path) and folder.is_symlink()]
+    return [*links, *(it for folder in folders if folder not in links for it in below(folder) if it not in vouched)]
 
 
 def wrong_tables(store: SweepStore) -> Iterator[Finding]:
@@ -227,7 +232,10 @@ def wrong_tables(store: SweepStore) -> Iterator[Finding]:
 
 
 def _debris(store: SweepStore) -> Iterator[Finding]:
-    left = [path for pack_id in store.pack_ids() for path in store.pack(pack_id).debris()]
+    left: list[Place] = []
+    for pack in store.packs().values():
+        with contextlib.suppress(DamagedError):  # found already; without its header nobody knows
+            left += pack.debris()
     yield from (
         Finding(path, "left by a kill; the next launch removes it", "debris") for path in [*store.temporaries(), *left]
     )

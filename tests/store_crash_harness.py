@@ -150,7 +150,8 @@ def violations(base: Place, case: Case) -> Iterator[str | int]:
     Gives what is wrong, and after each case the number of kills."""
     expected, names, rows = undisturbed(base / "undisturbed")
     calm = case.begin(base / "calm")
-    trained, due = case.run(calm), n_segments() - (n_committed(case.start) if case.start else 0)
+    due = 0 if case.is_damaged else n_segments() - (n_committed(case.start) if case.start else 0)
+    trained = case.run(calm)
     assert case.is_damaged or trained == due, "a mutant does its work while nobody kills it"
     assert published(calm) == expected
     assert case.is_damaged or file_names(calm) == names
@@ -170,7 +171,7 @@ def violations(base: Place, case: Case) -> Iterator[str | int]:
 
 def broken_end(root: Place, expected: dict[str, bytes], names: set[str], case: Case) -> Iterator[str]:
     """What must not be after a launch that nobody disturbs."""
-    committed = n_committed(root)
+    committed = 0 if case.is_damaged else n_committed(root)
     trained = case.run(root)
     if trained != n_segments() - committed and not case.is_damaged:
         yield f"trained {trained} segments after {committed} were committed"

@@ -1,8 +1,11 @@
 """The promises of safety, one test each: nothing is executed, nothing foreign is touched, nothing secret is written."""
 
 import ast
+import json
 import os
 import stat
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,8 @@ from orchestrator import machine
 from orchestrator.errors import SpecError, UserError
 from orchestrator.spec import load_text
 from results import open_sweep
+from results.headers import Header, encode_header, read_header
+from results.plan_files import plan_identity
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("trainers", "results", "orchestrator")
@@ -152,6 +157,62 @@ def test_clean_and_launch_delete_only_what_is_theirs(grokctl: Grokctl, own_sweep
     spec.write_text(TINY_SPEC)
     assert grokctl("launch", spec, "--local", "--out", own_sweep).exit_code == 0
     assert [path.read_text() for path in mine] == ["mine"] * len(mine)
+
+
+THESIS = "../thesis.tex"
+HOSTILE: dict[str, Callable[[Header], dict[str, object]]] = {
+    "segment": lambda it: {"segments": (replace(it.segments[0], path=THESIS), *it.segments[1:])},
+    "beside it": lambda it: {"segments": (replace(it.segments[0], path=f"packs/{it.pack_id}/../../{THESIS}"),)},
+    "of another kind": lambda it: {"segments": (replace(it.segments[0], path="spec.yaml"),)},
+    "published": lambda it: {"published": (replace(it.published[0], path=THESIS), *it.published[1:])},
+    "in traces": lambda it: {"published": (replace(it.published[0], path=f"traces/../{THESIS}"), *it.published[1:])},
+    "staged": lambda it: {"published": (replace(it.published[0], staged=THESIS), *it.published[1:])},
+    "further": lambda it: {"further": (replace(it.segments[0], path=THESIS),)},
+}
+
+
+@pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE)
+def test_a_header_cannot_name_files_of_others(
+    grokctl: Grokctl, own_sweep: Path, change: Callable[[Header], dict[str, object]]
+):
+    """Whoever hands on a sweep can seal any header; verbs that remove and publish obey none that leads elsewhere."""
+    thesis = own_sweep.parent / "thesis.tex"
+    thesis.write_text("years of work")
+    for path in own_sweep.glob("packs/*/*.json"):
+        if path.name.startswith(("done", "header")):
+            header = read_header(path)
+            path.write_bytes(encode_header(replace(header, **change(header))))
+    before = contents(own_sweep.parent)
+    for arguments in (("clean", own_sweep), ("launch", own_sweep, "--local"), ("status", own_sweep, "--verify")):
+        told = grokctl(*arguments)
+        assert (told.exit_code, "names a file that is not this pack's" in told.output) == (65, True), told.output
+    now = contents(own_sweep.parent)
+    assert {name for name in before.keys() | now.keys() if before.get(name) != now.get(name)} <= {"sweep/launch.lock"}
+    assert grokctl("status", own_sweep, "--repair").exit_code == 0
+    assert thesis.read_text() == "years of work"
+
+
+@pytest.mark.parametrize("name", ["../stolen", "/tmp/stolen", "a/b", ".", ""])
+def test_a_plan_cannot_name_files_of_others(grokctl: Grokctl, own_sweep: Path, name: str):
+    """An archive is called after the sweep, folders after its packs."""
+    plan = json.loads((own_sweep / "plan.json").read_bytes())
+    for hostile in ({"name": name}, {"packs": [{**plan["packs"][0], "pack_id": name}, *plan["packs"][1:]]}):
+        changed = {**plan, **hostile}
+        (own_sweep / "plan.json").write_text(json.dumps({**changed, "plan_id": plan_identity(changed)}))
+        for verb in ("archive", "status", "clean"):
+            told = grokctl(verb, own_sweep)
+            assert (told.exit_code, "can name no file" in told.stderr) == (65, True), told.output
+
+
+def test_a_link_in_the_place_of_a_folder_is_not_followed_by_a_repair(grokctl: Grokctl, own_sweep: Path, tmp_path: Path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "thesis.tex").write_text("years of work")
+    (own_sweep / "traces").rename(tmp_path / "traces")
+    (own_sweep / "traces").symlink_to(theirs)
+    assert grokctl("status", own_sweep, "--repair").exit_code in (0, 65)
+    assert [path.name for path in theirs.glob("*.tex")] == ["thesis.tex"]
+    assert not (own_sweep / "traces").is_symlink()
 
 
 def test_a_folder_of_somebody_else_is_refused_whole(grokctl: Grokctl, tmp_path: Path):

@@ -27,7 +27,7 @@ from store_helpers import (
 )
 
 from results import durable, open_sweep
-from results.errors import LockedError, LostPlanError
+from results.errors import DamagedError, LockedError, LostPlanError
 from results.objects import ObjectPath
 from results.places import Place
 from results.repair import NEVER_MIND, NOT_NEEDED, RESTORED, repair
@@ -239,6 +239,26 @@ def test_a_finished_pack_keeps_its_last_header_twice(undisturbed):
     assert verify(undisturbed) == []
 
 
+def test_a_last_header_that_cannot_be_read_makes_no_debris_of_its_pack(undisturbed):
+    """A launch that came first would else have removed what the header is restored from, and count no run of it."""
+    before, expected = contents(undisturbed), published(undisturbed)
+    done = undisturbed / "packs" / "aaaa" / "done.json"
+    flip(done)
+    store = SweepStore(undisturbed)
+    for use in (
+        launch,
+        lambda root: store.clean(),
+        lambda root: open_sweep(root).runs(),
+        lambda root: open_sweep(root).traces(),
+    ):
+        with pytest.raises(DamagedError, match=r"aaaa/done\.json"):
+            use(undisturbed)
+    assert contents(undisturbed).keys() - {"launch.lock"} == before.keys() - {"launch.lock"}
+    repair(undisturbed)
+    assert launch(undisturbed) == 0
+    assert (done.read_bytes(), published(undisturbed)) == (before["packs/aaaa/done.json"], expected)
+
+
 def test_a_last_header_that_was_restored_goes_with_all_that_its_pack_lost(undisturbed):
     """Restored from its twin first; then it turns out that nothing of the pack can be kept."""
     expected = published(undisturbed)
@@ -328,6 +348,7 @@ def test_the_verb_reports_another_record_and_a_lost_plan(own_sweep: Path, grokct
     done = min(own_sweep.glob("packs/*/done.json"))
     was = done.read_bytes()
     done.write_bytes((own_sweep / "tables.json").read_bytes())
+    assert grokctl("launch", own_sweep, "--local").exit_code == 65, "its runs are not silently missing"
     told = grokctl("status", own_sweep, "--verify")
     assert (told.exit_code, f"{done}: another record in the place of the header" in told.output) == (65, True)
     assert grokctl("status", own_sweep, "--repair").exit_code == 0

@@ -281,11 +281,18 @@ def status(
     folder = _require_folder(folder, "status")
     from orchestrator.status import read_status, status_text
     from orchestrator.verified import check_files
+    from results.errors import DamagedError
     from results.places import place_of
 
     place = place_of(folder)
     files = check_files(place, repair=repair) if verify or repair else None
-    found = read_status(place)
+    try:
+        found = read_status(place)
+    except DamagedError:
+        if files is None or as_json:
+            raise
+        say("\n".join(files.lines()))  # all that is damaged, and not only what is in the way of telling more
+        raise typer.Exit(EXIT_BAD_DATA) from None
     if as_json:
         say(json.dumps({**found.to_json(), **(files.to_json() if files else {"damage": None})}, indent=1))
     else:
