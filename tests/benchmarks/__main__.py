@@ -73,7 +73,8 @@ def document(rows: Sequence[Row], machine: Sequence[str], *, minutes: float) -> 
         "# Benchmarks\n\n"
         f"Written by `make bench` on {datetime.date.today()} in {minutes:.0f} minutes. The sides of a row run\n"
         "in turns on one machine; numbers are medians. A ratio says how many times better grokctl is. Rows without a\n"
-        "baseline are absolute: they describe this machine and gate nothing.\n\n"
+        "baseline are absolute: they describe this machine and gate nothing. How well plans foretell time and memory\n"
+        'is measured apart (`make bench ARGS="--only estimates"`); LOG.md has the result.\n\n'
     )
     return opening + "\n".join(f"- {fact}" for fact in machine) + "\n\n" + table(rows)
 
