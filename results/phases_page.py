@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from results.classify.confidence import HORIZON
 from results.classify.criteria import question_of
 from results.classify.examine import examine
 from results.classify.explain import PHASES, knobs_of
@@ -29,6 +30,13 @@ classifier itself; `grokctl explain PHASE` prints the same definitions under any
 Accuracies are compared with chance through g, accuracy rescaled so that chance is 0 and everything right is 1. A level
 is *held* from a row on if {dwell_share:.0%} of the rows up to {dwell_factor:g} times its step, and of {dwell_rows} rows
 at least, lie no more than {slack:g} below it. A crossing is known to the interval between two rows.
+
+The *confidence* of a label is the probability that the same run, logged without noise, densely and for {horizon:g}
+times as long, has the same label. Two things are asked of the trace: how far each quantity that decided lies from its
+threshold, in standard errors of the trace's own noise (what a row differs from the middle of its neighbours by); and,
+where the phase is about what was not seen, where validation ends if it goes on as it went over the last half of the
+steps. How often either went well is fitted, and so is how much less sure one can be of runs of another kind
+([report](evidence/proof/report.md)). Pass 2 adds what the interval of D50 covers, and `undecided` has none.
 """
 
 EXAMPLES = """\
@@ -46,7 +54,7 @@ FULL_EXAMPLE = "grokking"
 def phases_page(evidence: Path) -> str:
     """The page as Markdown. `evidence` is the folder docs/evidence."""
     settings = ClassifierSettings()
-    opening = OPENING.format(version=CLASSIFIER_VERSION, **settings.model_dump(exclude={"theta_val"}))
+    opening = OPENING.format(version=CLASSIFIER_VERSION, horizon=HORIZON, **settings.model_dump(exclude={"theta_val"}))
     parts = [opening, *_phases(settings), _rules(settings), _knobs(settings), EXAMPLES, *_examples(evidence, settings)]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 

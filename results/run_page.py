@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from results.classify.examine import Answer, Examination, NotThis, key_moments
+from results.classify.examine import Answer, Examination, NotThis, how_sure, key_moments
 from results.classify.sentences import steps
 from results.classify.table import SortedRuns
 from results.classify.what_if import Change, Stretch
@@ -37,6 +37,7 @@ def run_page(
         _section("Key moments", [f"{name}: {value}" for name, value in key_moments(examination)]),
         _section(f"Why {label['phase']}", _why(examination)),
         _section("Why not another", [line for other in examination.others[:N_OTHERS] for line in _not(other)]),
+        _section("How sure", how_sure(examination)),
         _section("What would change it", _changes(label, changes, stretches)),
         _section("Among runs with more or less data", [examination.among_neighbours]),
         f"Classifier version {label['classifier_version']}.",

@@ -8,17 +8,20 @@ import interventions
 import numpy as np
 import pandas as pd
 import pytest
+from calibrate import fit_product, fit_scales
 from children import CLEAN, MODERATE, NUISANCES, Log, children, eval_steps
 from families import FAMILIES, HELD_OUT, Parent, definition, rise
 from page import page
-from run import DEVELOPED_ON, QUICK, fit, flat_rows_appended, long_parts, loss_rescaled, main, twice_as_dense
+from run import DEVELOPED_ON, QUICK, flat_rows_appended, long_parts, loss_rescaled, main, twice_as_dense
 from scores import brier, confusions, f1_by_class, f1_intervals, proportion, reliability, summary, wilson, worst_bin
 from trained import BUDGET_SHARE, STRETCH, in_other_packs, parents, read_trained, resampled
 
+from orchestrator.expand import expand
+from orchestrator.spec import load_spec
 from results.classify import CLASSIFIER_VERSION, label_runs
-from results.classify.calibration import HAPPENED, MARGINS, SHARES_HAPPENED, SHARES_NOT_YET, calibrated
-from results.classify.pass1 import RULE_NAMES
+from results.classify.calibration import DISTANCES, OUTLOOK, READING, SHIFT, SLOPE, TRENDS
 
+SPECS = Path(__file__).resolve().parent.parent / "specs"
 PROOF = Path(__file__).resolve().parent.parent / "docs" / "evidence" / "proof"
 REPORT = json.loads((PROOF / "report.json").read_text())
 BUDGET = 50_000
@@ -174,25 +177,38 @@ def test_reliability_by_hand():
     assert brier([1, 0.5], [True, False]) == 0.125
 
 
-def test_a_fit_finds_shares_that_never_fall():
-    draw = np.random.default_rng(0)
-    margin = draw.uniform(size=20_000)
-    pool = pd.DataFrame({"margin": margin, "stays": draw.uniform(size=20_000) < 0.5 + 0.5 * margin})
-    np.testing.assert_allclose(fit([pool]), np.interp(MARGINS, [0, 1], [0.5, 1]), atol=0.03)
-    upside_down = fit([pool.assign(stays=~pool["stays"])])
-    assert (np.diff(upside_down) >= -1e-9).all()
+def simulated_pool(draw, reads, stays, n=20_000):
+    """Half of the runs have a trend. `reads` and `stays` are the shares at a distance of 0 and where a trend ends at a
+    threshold; both rise to 1 far away."""
+    distance, trend = draw.uniform(0, 7, n), np.where(draw.uniform(size=n) < 0.5, np.nan, draw.uniform(0, 3, n))
+    right = draw.uniform(size=n) < np.interp(np.log1p(distance), [0, np.log(8)], [reads, 1])
+    kept = np.isnan(trend) | (draw.uniform(size=n) < np.interp(trend, [0, 3], [stays, 1]))
+    return pd.DataFrame({"distance": distance, "side": 1.0, "trend": trend, "right": right, "stays": right & kept})
+
+
+def test_scales_find_the_shares_that_runs_were_drawn_with():
+    found = fit_product([simulated_pool(np.random.default_rng(0), 0.6, 0.5)])
+    expected = np.interp(np.log1p(DISTANCES[:-1]), [0, np.log(8)], [0.6, 1])
+    np.testing.assert_allclose(found.reading[:-1], expected, atol=0.03)
+    np.testing.assert_allclose(found.outlook[2:], np.interp(TRENDS[2:], [0, 3], [0.5, 1]), atol=0.03)
+
+
+def test_scales_never_fall():
+    pool = simulated_pool(np.random.default_rng(1), 0.6, 0.5)
+    upside_down = fit_product([pool.assign(right=~pool["right"], stays=~pool["stays"])])
+    assert (np.diff(upside_down.reading) >= -1e-9).all()
+    assert (np.diff(upside_down.outlook) >= -1e-9).all()
+
+
+def test_families_that_differ_make_the_confidence_of_others_modest():
+    draw = np.random.default_rng(2)
+    alike = {name: simulated_pool(draw, 0.7, 0.7) for name in "abc"}
+    apart = {name: simulated_pool(draw, 0.7, stays) for name, stays in zip("abc", (0.2, 0.7, 1.0), strict=True)}
+    assert fit_scales(alike).slope == pytest.approx(1, abs=0.08)
+    assert fit_scales(apart).slope < 0.9
 
 
 # The classifier
-
-
-def test_confidence_never_falls_with_the_margin_and_is_less_sure_of_what_has_not_happened():
-    grid = np.linspace(0, 1, 101)
-    seen, unseen = calibrated(grid, np.full(101, True)), calibrated(grid, np.full(101, False))
-    assert (np.diff(seen) >= 0).all()
-    assert (np.diff(unseen) >= 0).all()
-    assert (seen > unseen).all()
-    assert set(HAPPENED) <= set(RULE_NAMES)
 
 
 @pytest.mark.parametrize(
@@ -229,6 +245,22 @@ def test_what_was_done_to_a_run_says_what_it_is():
     assert done("data", train_size=200) == ""
     assert done("collapse", train_size=60) == "ungrokking"
     assert done("decay", weight_decay=0.0) == ""
+
+
+def test_what_tables_of_an_older_sweep_lack_is_taken_from_its_spec(tmp_path):
+    spec = tmp_path / "spec.yaml"
+    spec.write_text((SPECS / "intervention_collapse.yaml").read_text())
+    planned = expand(load_spec(str(spec)).spec).run_ids().astype(str)
+    known = {name: 1 for name in interventions.CONFIG if name != "train_size_before"}
+    runs = pd.DataFrame([known | {"run_id": run_id} for run_id in planned[:3]])
+    complete = interventions.complete(runs, tmp_path)
+    assert list(complete.columns) == interventions.CONFIG
+    assert set(complete["train_size_before"]) == {"529 until 1000"}
+    assert complete["run_id"].tolist() == list(planned[:3])
+    with pytest.raises(SystemExit, match="launch its spec again"):
+        interventions.complete(runs.assign(run_id="another"), tmp_path)
+    with pytest.raises(SystemExit, match="no column val_size"):
+        interventions.complete(runs.drop(columns="val_size"), tmp_path)
 
 
 def test_runs_without_a_rule_never_count_as_generalizing():
@@ -326,8 +358,10 @@ def test_a_small_report_is_made_without_the_held_out_families():
 
 
 def test_the_calibration_is_the_fitted_one():
-    for title, shares in (("happened", SHARES_HAPPENED), ("not_yet", SHARES_NOT_YET)):
-        np.testing.assert_allclose(shares, REPORT["confidence"]["fitted"][title], atol=0.06)
+    fitted = REPORT["confidence"]["fitted"]
+    np.testing.assert_allclose(READING, fitted["reading"], atol=0.02)
+    np.testing.assert_allclose(OUTLOOK, fitted["outlook"], atol=0.02)
+    np.testing.assert_allclose((SHIFT, SLOPE), (fitted["shift"], fitted["slope"]), atol=0.02)
 
 
 def test_the_report_covers_every_part():

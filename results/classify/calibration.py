@@ -1,28 +1,41 @@
-"""From margins to probabilities: what share of runs keep their label.
+"""From distances to probabilities: the scales that turn what a trace leaves open into a share of runs.
 
-The margin of a label (how far the least certain quantity lies from its threshold) ranks labels. Its scale was fitted so
-that the confidence predicts something that can fail: that the same run, logged without noise, densely and for three
-times as long, has the same label. What has happened stays so in more runs than what has not happened yet: a network
-that generalized is done, one that memorizes may still grok. So there are two scales.
+Three monotone scales, each fitted so that it predicts something that can fail, on simulated and trained runs without
+the families that they are tested on (`make proof`, docs/evidence/proof/report.md):
 
-Fitted by `make proof` on simulated and trained runs, without the families that it is tested on
-(docs/evidence/proof/report.md).
+    reading   noise -> the label is that of the same run logged cleanly and densely
+    outlook   the trend -> a label that was read rightly is still that of the run when it has gone on three times as
+              long; only where the phase is about what was not seen
+    shrunk    their product -> what held in families that were left out: strangers are less sure than acquaintances
 """
 
 import numpy as np
 
-from results.classify.batch import BoolArray, FloatArray
+from results.classify.batch import FloatArray
 
-HAPPENED = ("collapsed", "progression", "no_yes", "delayed", "prompt", "forgot")
-"""Rules whose phase is about something that was seen; the phases of the others are about what was not seen."""
+DISTANCES = (0.0, 0.2, 0.4, 1.0, 1.8, 3.0, 7.0, 31.0)
+"""Knots of `reading`: of the least certain quantity, in standard errors from its threshold."""
+READING = (0.64, 0.845, 0.86, 0.93, 0.99, 0.99, 1.0, 1.0)
 
-MARGINS = (0.0, 0.25, 0.5, 0.75, 1.0)
-SHARES_HAPPENED = (0.75, 0.985, 0.985, 0.99, 0.998)
-SHARES_NOT_YET = (0.46, 0.76, 0.81, 0.85, 0.93)
+TRENDS = (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
+"""Knots of `outlook`: of the least certain quantity where its trend leads, in units of what trends err by."""
+OUTLOOK = (0.71, 0.71, 0.71, 0.73, 0.78, 0.985, 1.0)
+
+SHIFT, SLOPE = 0.25, 0.86
+"""Of the log odds of the product."""
+LEAST, MOST = 0.02, 0.998
 
 
-def calibrated(margin: FloatArray, happened: BoolArray) -> FloatArray:
-    """`margin` from 0 (at the threshold) to 1 (far from it)."""
-    within = np.clip(margin, 0, 1)
-    seen, unseen = (np.interp(within, MARGINS, shares) for shares in (SHARES_HAPPENED, SHARES_NOT_YET))
-    return np.where(happened, seen, unseen)
+def reading(distance: FloatArray, shares: tuple[float, ...] = READING) -> FloatArray:
+    """`distance` from the threshold, 0 or more, in standard errors."""
+    knots, place = (np.log1p(np.clip(x, 0, DISTANCES[-1])) for x in (np.array(DISTANCES), distance))
+    return np.interp(place, knots, shares)
+
+
+def outlook(trend: FloatArray, shares: tuple[float, ...] = OUTLOOK) -> FloatArray:
+    return np.interp(trend, TRENDS, shares)
+
+
+def shrunk(product: FloatArray, shift: float = SHIFT, slope: float = SLOPE) -> FloatArray:
+    within = np.clip(product, LEAST, MOST)
+    return np.asarray(1 / (1 + np.exp(-shift - slope * np.log(within / (1 - within)))))

@@ -48,6 +48,26 @@ class Evidence:
     n_surges: FloatArray
     n_falls: FloatArray
 
+    # How far readings may be off by the trace's own noise (results.classify.noise): standard deviations
+    error_train: FloatArray
+    """Of single rows of training accuracy at the end."""
+    error_val: FloatArray
+    """Of single rows of validation accuracy where it crosses its level, else at the end."""
+    error_final_val: FloatArray
+    error_rise_train: FloatArray
+    error_rise_val: FloatArray
+    error_t_train: FloatArray
+    """Of the crossing's step, beyond the gap between its rows."""
+    error_t_val: FloatArray
+    error_t_half: FloatArray
+    error_onset: FloatArray
+    """Of training accuracy at the onset: noise, and what it changes by between rows there."""
+    error_stall: FloatArray
+    """Of log2 of the stall: the gap between rows."""
+    late_gain: FloatArray
+    """What validation accuracy gained since half of the steps."""
+    error_late_gain: FloatArray
+
     @classmethod
     def blank(cls, n_runs: int) -> Self:
         return cls(**{field.name: np.full(n_runs, np.nan) for field in fields(cls)})

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from results.classify.confidence import HORIZON, QUESTIONS
 from results.classify.criteria import crossing, measured_of, question_of
 from results.classify.pass1 import ACCURACY_UNIT, RULE_NAMES, RULES, Rule, criteria, read_signs
 from results.classify.pass2 import standing
@@ -20,6 +21,7 @@ from results.classify.table import Reading, SortedRuns, label_sorted, read_runs
 
 FAR = 10.0
 """Distance, in units that make 1 sure, of what cannot be measured; and the most that counts."""
+SURENESS = ("distance", "doubt", "read", "outlook")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,8 @@ class Examination:
     others: tuple[NotThis, ...]
     """One for each other phase, nearest first."""
     numbers: Mapping[str, float]
+    sureness: Mapping[str, Any]
+    """What the confidence is made of: distance, doubt, read and outlook of results.classify.confidence."""
     among_neighbours: str
     settings: ClassifierSettings
 
@@ -83,6 +87,7 @@ def examine(sorted_runs: SortedRuns, run_id: str, settings: ClassifierSettings) 
         answers=tuple(asked[need] for need in rule.needs),
         others=tuple(_others(rule, asked)),
         numbers=numbers,
+        sureness={name: getattr(reading.verdict.sureness, name)[run] for name in SURENESS},
         among_neighbours=standing(labels, run_id, settings),
         settings=settings,
     )
@@ -106,6 +111,22 @@ def key_moments(examination: Examination) -> list[tuple[str, str]]:
     if n["norm_change"] == n["norm_change"]:
         moments.append(("parameter norm during the rise", f"{n['norm_change']:+.0%}"))
     return [(name, value) for name, value in moments if value != "nan"]
+
+
+def how_sure(examination: Examination) -> list[str]:
+    """What the confidence is made of, in words; nothing for a run that is named by what it lacks, or diverged."""
+    label, sure = examination.label, examination.sureness
+    if label["phase"] in ("undecided", "diverged"):
+        return []
+    doubt = f"; least certain is {QUESTIONS[sure['doubt']]}" if sure["doubt"] else ""
+    if sure["doubt"] not in ("", "delay"):
+        doubt += f", {sure['distance']:.1f} standard errors of the trace's own noise from its threshold"
+    outlook = f"nothing else comes within {HORIZON:g} times the budget: {sure['outlook']:.2f}"
+    return [
+        f"the rows were read rightly: {sure['read']:.2f}{doubt}",
+        outlook if sure["outlook"] < 1 else "what was seen stays so",
+        f"both, as it held in families of runs that this was not fitted to: {label['confidence']:.2f}",
+    ]
 
 
 def _when(n: Mapping[str, float], name: str) -> str:

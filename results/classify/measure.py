@@ -14,6 +14,7 @@ import numpy as np
 from results.classify.batch import Batch, BoolArray, FloatArray, IntArray
 from results.classify.evidence import Evidence
 from results.classify.facts import Facts
+from results.classify.noise import half_step, level_near, median_error, noise_at, octaves_to_next, time_error
 from results.classify.settings import ClassifierSettings
 
 EPSILON = 1e-7
@@ -36,6 +37,10 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
     rise = transition(train_smooth_RS, val_RS, peak, facts, dwell, settings)
     horizon_RS = batch.step_S <= np.minimum(settings.liu_horizon_steps, facts.budget)[:, None] + HORIZON_SLACK
     step = batch.step_S
+    end = np.full(len(train_RS), len(step) - 1)
+    train_end, val_end = noise_at(train_RS, end), noise_at(val_RS, end)
+    n_tail, n_earlier = (rows.stop - rows.start for rows in (tail_rows(step, settings), earlier_rows(step, settings)))
+    final_val = np.median(val_RS[:, tail_rows(step, settings)], axis=1)
     onset_step = at(step, rise.onset)
     half_known_step = np.maximum(at(step, rise.half_known), 1)
     return Evidence(
@@ -56,11 +61,23 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
         norm_change=at(batch.norm_RS, rise.end) / positive(at(batch.norm_RS, rise.onset)) - 1,
         peak_val_accuracy=peak,
         final_train_accuracy=np.median(train_RS[:, tail_rows(step, settings)], axis=1),
-        final_val_accuracy=np.median(val_RS[:, tail_rows(step, settings)], axis=1),
+        final_val_accuracy=final_val,
         rise_train=rising(train_RS, train_smooth_RS, facts.n_train, step, settings),
         rise_val=rising(val_RS, val_smooth_RS, facts.n_val, step, settings),
         n_surges=count_surges(val_smooth_RS, step, settings),
         n_falls=count_falls(val_RS, peak, facts, settings),
+        error_train=train_end,
+        error_val=noise_at(val_RS, np.where(val_row >= 0, val_row, end)),
+        error_final_val=median_error(val_end, n_tail),
+        error_rise_train=median_error(train_end, n_tail, n_earlier),
+        error_rise_val=median_error(val_end, n_tail, n_earlier),
+        error_t_train=time_error(train_RS, train_smooth_RS, step, train.row),
+        error_t_val=time_error(val_RS, val_smooth_RS, step, val_row),
+        error_t_half=time_error(val_RS, val_smooth_RS, step, rise.half),
+        error_onset=np.hypot(noise_at(train_RS, np.maximum(rise.onset, 0)), half_step(train_smooth_RS, rise.onset)),
+        error_stall=octaves_to_next(step, rise.onset),
+        late_gain=final_val - level_near(val_RS, step, 0.5),
+        error_late_gain=median_error(val_end, n_tail, 3),
     )
 
 

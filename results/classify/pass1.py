@@ -2,11 +2,7 @@
 
 Nothing is forced into a phase: what the budget ended before anything could be said is `undecided`.
 
-The margin of a label is how far the quantities that the rule was decided on lie from their thresholds. Each distance is
-measured in a natural unit (0.1 of accuracy, a factor of 2 of steps) and cut to [0, 1]; the least of them counts. The
-confidence is a probability made of it (results.classify.calibration): that the label stays when the run is logged
-cleanly and goes on three times as long. Where the delay's interval straddles delta_steps it is at most the share of the
-interval on the label's side: the crossings may lie anywhere between the rows. `undecided` claims no phase: 0.
+How sure a label is, is said in results.classify.confidence. `undecided` claims no phase: 0.
 """
 
 from dataclasses import dataclass
@@ -15,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from results.classify.batch import BoolArray, FloatArray, IntArray
-from results.classify.calibration import HAPPENED, calibrated
+from results.classify.confidence import Sureness, delay_interval, sureness
 from results.classify.evidence import Evidence
 from results.classify.facts import Facts
 from results.classify.measure import EPSILON, above_chance_level
@@ -36,8 +32,8 @@ class Verdict:
     """Name of the rule that held (RULES); sentences explain by it."""
     before_divergence: np.ndarray
     """For diverged runs the phase of what came before, else ""."""
-    margin: FloatArray
-    """How far the least certain quantity lies from its threshold, 0 to 1."""
+    sureness: Sureness
+    """What the confidence is made of."""
     confidence: FloatArray
     flags: dict[str, BoolArray]
 
@@ -114,18 +110,15 @@ def decide(evidence: Evidence, facts: Facts, n_measured: IntArray, settings: Cla
         everywhere = np.ones(len(n_measured), bool)
         holds = [np.all([everywhere, *(met[need] for need in rule.needs)], axis=0) for rule in RULES]
         rule_index = np.argmax(holds, axis=0)
-        margin = margins(evidence, signs, facts, rule_index, settings)
-        happened = np.isin(rule_index, [RULE_NAMES.index(name) for name in HAPPENED])
-        side = straddle_share(evidence, rule_index, settings)
-        confidence = np.fmin(calibrated(margin, happened), side)
     rule = np.array(RULE_NAMES, object)[rule_index]
     phase = np.array([rule.phase for rule in RULES], object)[rule_index]
-    confidence = np.where(facts.diverged, 1.0, np.where(phase == "undecided", 0.0, confidence))
+    sure = sureness(evidence, facts, rule, settings)
+    confidence = np.where(facts.diverged, 1.0, np.where(phase == "undecided", 0.0, sure.confidence))
     return Verdict(
         phase=np.where(facts.diverged, "diverged", phase),
         rule=rule,
         before_divergence=np.where(facts.diverged, phase, ""),
-        margin=margin,
+        sureness=sure,
         confidence=confidence,
         flags=warnings(evidence, signs, facts, rule, settings),
     )
@@ -193,55 +186,6 @@ def criteria(
         "val_unfinished": val_unfinished,
         "unfinished": val_unfinished | (s.steady_train < 0),
     }
-
-
-def margins(
-    evidence: Evidence, signs: Signs, facts: Facts, rule_index: IntArray, settings: ClassifierSettings
-) -> FloatArray:
-    """See the module's docstring. What was decided on differs from rule to rule."""
-    e, s = evidence, signs
-    val_level = np.abs(e.peak_val_accuracy - between_counts(settings.validation_level, facts.n_val)) / ACCURACY_UNIT
-    train_level = np.abs(e.final_train_accuracy - between_counts(e.theta_train, facts.n_train)) / ACCURACY_UNIT
-    lost, loss = np.fmin(np.abs(s.risen), np.abs(s.fallen)), np.fmax(-s.risen, -s.fallen)
-    final, kind = np.abs(s.above), np.abs(s.progression)
-    decided_on = {
-        "collapsed": (lost, train_level),
-        "forgot": (lost, train_level),
-        "progression": (val_level, loss, kind),
-        "no_yes": (val_level, loss, train_level),
-        "delayed": (val_level, loss, kind, np.abs(s.late)),
-        "prompt": (val_level, loss, kind, np.abs(s.late)),
-        "partial_progression": (val_level, loss, final, kind),
-        "partial_late": (val_level, loss, final, s.steady_val, np.abs(s.late_rise)),
-        "partial_from_start": (val_level, loss, final, s.steady_val, np.abs(s.late_rise)),
-        "fitted_only": (val_level, loss, train_level, final, s.steady_val),
-        "nothing": (val_level, loss, train_level, s.steady_val, s.steady_train),
-    }
-    least_of = {name: np.nan_to_num(np.fmin.reduce(parts), nan=1.0) for name, parts in decided_on.items()}
-    none = np.zeros(len(rule_index))
-    least = np.choose(rule_index, [least_of.get(name, none) for name in RULE_NAMES])
-    return np.asarray(np.clip(least, 0, 1))
-
-
-def between_counts(level: FloatArray | float, n_examples: FloatArray) -> FloatArray:
-    """Half an example below the least count that meets the level: 9 of 10 meet .9, by as much as 8 of 10 miss it."""
-    least_count = np.ceil(level * n_examples - EPSILON * n_examples)
-    return np.asarray(np.where(n_examples > 0, (least_count - 0.5) / n_examples, level))
-
-
-def straddle_share(evidence: Evidence, rule_index: IntArray, settings: ClassifierSettings) -> FloatArray:
-    """Where delta_steps lies inside the interval of the delay: the share of it on the label's side; NaN elsewhere."""
-    low, high = delay_interval(evidence)
-    late_share = (high - settings.delta_steps) / (high - low)
-    is_late = rule_index == RULE_NAMES.index("delayed")
-    share = np.where(is_late, late_share, 1 - late_share)
-    concerned = np.isin(rule_index, [RULE_NAMES.index(name) for name in ("delayed", "prompt")])
-    return np.asarray(np.where(concerned & straddles(evidence, settings), np.clip(share, 0, 1), np.nan))
-
-
-def delay_interval(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
-    """Least and largest delay that the logged rows allow."""
-    return evidence.t_val_lo - evidence.t_train, evidence.t_val - evidence.t_train_lo
 
 
 def straddles(evidence: Evidence, settings: ClassifierSettings) -> BoolArray:

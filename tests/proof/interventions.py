@@ -15,6 +15,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scores import proportion
 
@@ -25,6 +26,7 @@ CONFIG = [
     "run_id", "sweep", "task", "task_kind", "modulus", "width", "train_size", "train_size_before", "val_size",
     "train_fraction", "weight_decay", "learning_rate", "chance_accuracy", "steps", "seed", "outcome",
 ]  # fmt: skip
+SCHEDULE = "train_size_before"
 EVERY = 2
 """Of so many rows one is kept, and the last three."""
 
@@ -45,7 +47,7 @@ def keep(sweeps: list[Path]) -> None:
         sweep = open_sweep(root)
         finished = sweep.traces(include_running=False)
         firsts = finished.drop_duplicates("run_id").assign(sweep=sweep.plan["name"], outcome="ended")
-        runs.append(firsts.reindex(columns=CONFIG))
+        runs.append(complete(firsts, root))
         traces.append(finished)
     table = pd.concat(runs, ignore_index=True).sort_values("run_id", ignore_index=True)
     rows = pd.concat(traces, ignore_index=True).sort_values(["run_id", "step"], ignore_index=True)
@@ -63,6 +65,28 @@ def keep(sweeps: list[Path]) -> None:
     EVIDENCE.mkdir(parents=True, exist_ok=True)
     table.to_csv(EVIDENCE / "runs.csv", index=False, float_format="%.8g")
     stored.to_parquet(EVIDENCE / "traces.parquet", index=False, compression="zstd")
+
+
+def complete(runs: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """CONFIG of all runs. Tables of an older sweep say nothing of the training sets that came before; its spec, read
+    anew, does. (Without them runs with a schedule pass for neighbours of those without, and labels change.)
+
+    Raises SystemExit if another column is missing, or the spec does not plan these runs: ids are hashes of all that
+    decides a run."""
+    missing = [name for name in CONFIG if name not in runs.columns and name != SCHEDULE]
+    what = f"no column {', '.join(missing)}" if missing else ""
+    if SCHEDULE not in runs.columns and not missing:
+        from orchestrator.expand import expand
+        from orchestrator.spec import load_spec
+
+        table = expand(load_spec(str(root / "spec.yaml")).spec)
+        before = np.broadcast_to((table.fixed | table.columns)[SCHEDULE], table.n_runs)
+        planned = pd.Series(before, index=table.run_ids().astype(str), dtype=object)
+        what = "" if set(runs["run_id"]) <= set(planned.index) else "other runs than its spec.yaml plans"
+        runs = runs.assign(**{SCHEDULE: runs["run_id"].map(planned.where(planned != ""))})
+    if what:
+        raise SystemExit(f"{root}: its tables have {what}; launch its spec again into a new folder and keep that one")
+    return runs[CONFIG]
 
 
 def read() -> tuple[pd.DataFrame, pd.DataFrame]:

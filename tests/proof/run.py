@@ -14,21 +14,21 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from baselines import evidence_table, huang_literally, last_row, tree
+from calibrate import fit_scales
 from children import CLEAN, MODERATE, NUISANCES, children, longer
 from families import FAMILIES, HELD_OUT, Parent
 from interventions import interventions
-from scores import brier, confusions, f1_intervals, reliability, summary, worst_bin
+from scores import brier, confusions, f1_intervals, proportion, reliability, summary, worst_bin
 from trained import EVIDENCE, in_other_packs, parents, read_trained, resampled
 
 from results.classify import CLASSIFIER_VERSION, ClassifierSettings, label_runs
-from results.classify.calibration import HAPPENED, MARGINS
-from results.classify.pass1 import RULE_NAMES, straddle_share
 from results.classify.table import read_runs, sort_runs
 
 N_PARENTS = 400
@@ -39,6 +39,8 @@ MODERATE_DRAWS = (1, 2, 3)
 """Each run is disturbed moderately as many times: classes of few runs are not to be judged by one draw."""
 MODERATE_TIMES = 3
 """So many times as many simulated runs are disturbed moderately: of 400 with two circuits 11 are semi-grokking."""
+DISTANCE_BINS = (0, 0.5, 1, 2, 4, 8, np.inf)
+"""Standard errors, by which labels that were read rightly are counted."""
 Report = dict[str, Any]
 
 
@@ -247,27 +249,37 @@ def loss_rescaled(traces: pd.DataFrame, runs: pd.DataFrame) -> tuple[pd.DataFram
 
 
 def confidence(simulated: dict[str, list[Parent]], trained: list[Parent]) -> Report:
-    """The label of a child, logged in one of six ways, against that of the clean run three times as long. `fitted` is
-    what the margins promise when fitted to the developed families and the trained runs: the source of
-    results.classify.calibration. Of those each family is judged by a fit without it."""
+    """The label of a child, logged in one of six ways, against that of the clean run three times as long. `fitted` are
+    the scales of the developed families and the trained runs: the source of results.classify.calibration. Of those
+    each family is judged by scales without it."""
     logs = ["none", "noise .03", "120 rows", "40 rows", "moderate, all together", "strong, all together"]
     pools = {}
     for name, family in {**simulated, "trained": trained}.items():
         third = 1 / 3 if name == "trained" else 1.0
+        now = phases(family, longer(CLEAN, third))
         later = trained_phases()[: len(family)] if name == "trained" else phases(family, longer(CLEAN, 3))
-        parts = [_stays(family, longer(NUISANCES[log], third), later, 20 + i) for i, log in enumerate(logs)]
+        parts = [_stays(family, longer(NUISANCES[log], third), now, later, 20 + i) for i, log in enumerate(logs)]
         pools[name] = pd.concat(parts, ignore_index=True)
-    developed = [name for name in pools if name not in HELD_OUT]
-    report: Report = {"fitted": fits([pools[name] for name in developed]), "margins": list(MARGINS), "families": {}}
+    developed = {name: pool for name, pool in pools.items() if name not in HELD_OUT}
+    report: Report = {"fitted": asdict(fit_scales(developed)), "families": {}}
     for name, pool in pools.items():
-        others = [pools[other] for other in developed if other != name]
-        crossed = _promised(pool, fits(others)) if name in developed else pool["confidence"]
-        report["families"][name] = _judged(crossed, pool["stays"]) | {"held_out": name in HELD_OUT}
-    held = [pools[name] for name in pools if name in HELD_OUT]
-    for title, chosen in (("held out together", held), ("all together", list(pools.values()))):
-        if chosen:
-            pool = pd.concat(chosen)
-            report[title] = _judged(pool["confidence"], pool["stays"])
+        others = {other: developed[other] for other in developed if other != name}
+        crossed = fit_scales(others).promised(pool) if name in developed else pool["confidence"]
+        read = pool["right"].groupby(pd.cut(pool["distance"], DISTANCE_BINS, right=False), observed=True)
+        report["families"][name] = _judged(crossed, pool["stays"]) | {
+            "held_out": name in HELD_OUT,
+            "read": {str(each): proportion(right) for each, right in read},
+        }
+        pools[name] = pool.assign(crossed=crossed)
+    held = [name for name in pools if name in HELD_OUT]
+    for title, names, promised in (
+        ("held out together", held, "confidence"),
+        ("left out, one after the other", list(developed), "crossed"),
+        ("all together", list(pools), "confidence"),
+    ):
+        if names:
+            pool = pd.concat([pools[name] for name in names])
+            report[title] = _judged(pool[promised], pool["stays"])
     return report
 
 
@@ -305,51 +317,21 @@ def _judged(promised: Any, stays: pd.Series) -> Report:
     }
 
 
-def _stays(family: list[Parent], log: Any, later: list[str], seed: int) -> pd.DataFrame:
-    """For each decided child its margin and confidence, and whether the longer run agrees."""
-    traces, runs = children(family, log, seed)
-    sorted_runs, settings = sort_runs(traces, runs), ClassifierSettings()
-    reading = read_runs(sorted_runs, settings)
-    verdict = reading.verdict
-    rules = np.array([RULE_NAMES.index(rule) for rule in verdict.rule])
+def _stays(family: list[Parent], log: Any, now: list[str], later: list[str], seed: int) -> pd.DataFrame:
+    """For each decided child what its confidence is made of, and whether the clean run and the longer one agree."""
+    verdict = read_runs(sort_runs(*children(family, log, seed)), ClassifierSettings()).verdict
+    sure = verdict.sureness
     pool = pd.DataFrame(
         {
-            "margin": verdict.margin,
-            "rule": verdict.rule,
+            "distance": sure.distance,
+            "side": sure.side,
+            "trend": sure.trend,
             "confidence": verdict.confidence,
-            "side": straddle_share(reading.evidence, rules, settings),
+            "right": verdict.phase == np.array(now, object),
             "stays": verdict.phase == np.array(later, object),
         }
     )
     return pool[verdict.phase != "undecided"]
-
-
-def fits(pools: Sequence[pd.DataFrame]) -> dict[str, list[float]]:
-    """One scale for what happened, one for what did not happen yet. (Where the rows leave open on which side of 1,000
-    steps a delay lies, the share of its interval is the confidence: nothing is fitted.)"""
-    certain = [pool[pool["side"].isna()] for pool in pools]
-    return {
-        "happened": fit([pool[pool["rule"].isin(HAPPENED)] for pool in certain]),
-        "not_yet": fit([pool[~pool["rule"].isin(HAPPENED)] for pool in certain]),
-    }
-
-
-def _promised(pool: pd.DataFrame, scales: dict[str, list[float]]) -> np.ndarray:
-    seen, unseen = (np.interp(pool["margin"], MARGINS, scales[title]) for title in ("happened", "not_yet"))
-    return np.fmin(np.where(pool["rule"].isin(HAPPENED), seen, unseen), pool["side"])
-
-
-def fit(pools: Sequence[pd.DataFrame]) -> list[float]:
-    """Shares at MARGINS, never falling: least squares of the piecewise linear curve, each pool with equal weight."""
-    from scipy.optimize import lsq_linear
-
-    pool = pd.concat([each.assign(weight=1 / len(each)) for each in pools if len(each)])
-    hats = np.array([np.interp(pool["margin"], MARGINS, row) for row in np.eye(len(MARGINS))])
-    # Not falling means: a sum of steps that are not negative.
-    steps = np.tril(np.ones((len(MARGINS), len(MARGINS))))
-    root = np.sqrt(pool["weight"].to_numpy())
-    found = lsq_linear((hats.T @ steps) * root[:, None], pool["stays"].to_numpy(float) * root, bounds=(0, 1))
-    return [float(x) for x in np.minimum(steps @ found.x, 1)]
 
 
 def rounded(value: Any) -> Any:

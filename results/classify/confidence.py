@@ -1,0 +1,214 @@
+"""How sure a label is: the probability that the same run, logged without noise, densely and for three times as long,
+has the same label.
+
+Three things can come between, and each is asked of the trace itself.
+
+    read     Every quantity that the rule was decided on lies some way from its threshold. A way that is long against
+             the trace's own noise (results.classify.noise) is safe, whatever its length. The shortest one counts.
+    side     A delay is known to the interval between rows, blurred by noise: the share of it on the label's side of
+             delta_steps.
+    outlook  What has been seen stays so; what has not been seen yet may come. Validation goes on as it went over the
+             last half of the steps, for as many doublings as three budgets are: how far from a threshold does it end?
+
+Their product, put on the scale of what held in families of runs that the scales were not fitted to
+(results.classify.calibration), is the confidence. `undecided` claims no phase: 0.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtr
+
+from results.classify import calibration
+from results.classify.batch import BoolArray, FloatArray
+from results.classify.evidence import Evidence
+from results.classify.facts import Facts
+from results.classify.measure import EPSILON, above_chance_level
+from results.classify.settings import ClassifierSettings
+
+FLOOR = 0.002
+"""No accuracy is known better than this: where rows fall matters too."""
+STALL_FLOOR = 0.1
+"""The same of a stall, in factors of two..."""
+NORM_ERROR = 0.033
+"""...and of a norm's relative change."""
+STEP_FLOOR = 1.0
+
+HORIZON = 3.0
+"""Times the budget that the label is to outlive."""
+TREND_ERROR = 0.06
+"""What the outlook errs by where nothing moves, in g; a trend errs by as much as it leads on, on top."""
+NOTICED = 2.0
+"""Standard errors from which a trend is rather there than not."""
+
+DECIDED_ON: Mapping[str, tuple[str, ...]] = {
+    "collapsed": ("fallen", "train"),
+    "forgot": ("fallen", "train"),
+    "progression": ("level", "together"),
+    "partial_progression": ("level", "above", "together"),
+    "no_yes": ("level", "train"),
+    "delayed": ("level", "together"),
+    "prompt": ("level", "together"),
+    "partial_late": ("level", "above", "together", "train", "steady_val"),
+    "partial_from_start": ("level", "above", "together", "train", "steady_val"),
+    "fitted_only": ("above", "train", "steady_val"),
+    "nothing": ("above", "train", "steady_val", "steady_train"),
+}
+"""By rule, the quantities that another label hangs on."""
+LATE, PROMPT = ("delayed", "partial_late"), ("prompt", "partial_from_start")
+"""Rules that say a delay is long, or short."""
+MAY_COME = ("partial_late", "partial_from_start", "fitted_only", "nothing")
+"""Rules whose phase is about what was not seen."""
+AT_CHANCE = ("fitted_only", "nothing")
+
+QUESTIONS: Mapping[str, str] = {
+    "level": "whether validation holds its level",
+    "train": "whether training holds its level",
+    "above": "whether validation ends well above chance",
+    "fallen": "whether validation has collapsed",
+    "together": "whether it is progression",
+    "steady_val": "whether validation is still rising",
+    "steady_train": "whether training is still rising",
+    "delay": "whether the delay is long",
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sureness:
+    """One entry a run."""
+
+    distance: FloatArray
+    """Of the least certain quantity from its threshold, in standard errors."""
+    doubt: np.ndarray
+    """Which it is (QUESTIONS); "" where nothing is."""
+    side: FloatArray
+    """Share of the delay's interval on the label's side; 1 where no delay decides."""
+    trend: FloatArray
+    """How far validation ends from a threshold if it goes on as it went; NaN where the phase was seen."""
+
+    @property
+    def read(self) -> FloatArray:
+        """Probability that the label is that of a clean and dense log."""
+        return calibration.reading(self.distance) * self.side
+
+    @property
+    def outlook(self) -> FloatArray:
+        """Probability that it then outlives three times the budget."""
+        return np.where(np.isnan(self.trend), 1.0, calibration.outlook(self.trend))
+
+    @property
+    def confidence(self) -> FloatArray:
+        return calibration.shrunk(self.read * self.outlook)
+
+
+def sureness(evidence: Evidence, facts: Facts, rule: np.ndarray, settings: ClassifierSettings) -> Sureness:
+    """`rule` names the rule of pass 1 that held."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        distances = in_standard_errors(evidence, facts, settings)
+        side = side_share(evidence, rule, settings)
+        trend = np.where(np.isin(rule, MAY_COME), where_it_leads(evidence, facts, rule, settings), np.nan)
+    names = list(distances)
+    seen = {name: np.nan_to_num(values, nan=np.inf) for name, values in distances.items()}
+    away = np.array([np.where(_hangs_on(rule, name), seen[name], np.inf) for name in names])
+    least = np.argmin(away, axis=0)
+    distance = away[least, np.arange(len(rule))]
+    doubt = np.where(np.isfinite(distance), np.array(names, object)[least], "")
+    doubt = np.where(side < calibration.reading(distance), "delay", doubt)
+    return Sureness(distance=distance, doubt=doubt, side=side, trend=trend)
+
+
+def _hangs_on(rule: np.ndarray, name: str) -> BoolArray:
+    return np.isin(rule, [each for each, quantities in DECIDED_ON.items() if name in quantities])
+
+
+def in_standard_errors(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -> dict[str, FloatArray]:
+    """How far each quantity lies from its threshold, by the trace's own noise; NaN where it was not seen."""
+    e = evidence
+    g_peak, g_final = above_chance(e.peak_val_accuracy, facts), above_chance(e.final_val_accuracy, facts)
+    final = np.hypot(e.error_final_val, FLOOR)
+    level = e.peak_val_accuracy - between_counts(settings.validation_level, facts.n_val)
+    train = e.final_train_accuracy - between_counts(e.theta_train, facts.n_train)
+    return {
+        "level": np.abs(level) / np.hypot(e.error_val, FLOOR),
+        "train": np.abs(train) / np.hypot(e.error_train, FLOOR),
+        "above": np.abs(e.final_val_accuracy - above_chance_level(facts, settings)) / final,
+        "fallen": np.abs(settings.collapse * g_peak - g_final) / final,
+        "together": _together(evidence, facts, settings),
+        "steady_val": -e.rise_val / np.hypot(e.error_rise_val, FLOOR),
+        "steady_train": -e.rise_train / np.hypot(e.error_rise_train, FLOOR),
+    }
+
+
+def _together(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -> FloatArray:
+    """Of the parts of progression the one that decides: the nearest to failing, or what fails most surely."""
+    e, error = evidence, np.hypot(evidence.error_onset, FLOOR)
+    floor = facts.chance + settings.progression_floor * (1 - facts.chance)
+    norm = np.nan_to_num((e.norm_change + settings.progression_norm_fall) / NORM_ERROR, nan=np.inf)
+    stall = np.log2(np.maximum(e.stall, 1e-9) / settings.progression_stall)
+    parts = (
+        (e.onset_train_accuracy - floor) / error,
+        (e.theta_train - EPSILON - e.onset_train_accuracy) / error,
+        stall / np.hypot(e.error_stall, STALL_FLOOR),
+        (e.train_gain - settings.progression_gain) / error,
+        norm,
+    )
+    return np.asarray(np.abs(np.min(parts, axis=0)))
+
+
+def between_counts(level: FloatArray | float, n_examples: FloatArray) -> FloatArray:
+    """Half an example below the least count that meets the level: 9 of 10 meet .9, by as much as 8 of 10 miss it."""
+    least_count = np.ceil(level * n_examples - EPSILON * n_examples)
+    return np.asarray(np.where(n_examples > 0, (least_count - 0.5) / n_examples, level))
+
+
+def side_share(evidence: Evidence, rule: np.ndarray, settings: ClassifierSettings) -> FloatArray:
+    """Probability that the delay lies on the label's side of delta_steps: it may lie anywhere between the rows, and
+    noise moves it beyond them."""
+    e = evidence
+    whole = _share_above(*delay_interval(evidence), np.hypot(e.error_t_train, e.error_t_val), settings.delta_steps)
+    low, high = e.t_half_lo - e.t_train, e.t_half - e.t_train_lo
+    half = _share_above(low, high, np.hypot(e.error_t_train, e.error_t_half), settings.delta_steps)
+    late = np.where(np.isin(rule, ("delayed", "prompt")), whole, half)
+    share = np.where(np.isin(rule, LATE), late, np.where(np.isin(rule, PROMPT), 1 - late, 1.0))
+    return np.asarray(np.nan_to_num(share, nan=1.0))
+
+
+def delay_interval(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
+    """Least and largest delay that the logged rows allow."""
+    return evidence.t_val_lo - evidence.t_train, evidence.t_val - evidence.t_train_lo
+
+
+def _share_above(low: FloatArray, high: FloatArray, error: FloatArray, threshold: float) -> FloatArray:
+    """Of an even distribution between low and high, blurred by a normal error."""
+    error = np.maximum(error, STEP_FLOOR)
+    a, b = (low - threshold) / error, (np.maximum(high, low + STEP_FLOOR) - threshold) / error
+    share = (_integral_of_normal(b) - _integral_of_normal(a)) / (b - a)
+    return np.asarray(np.clip(share, 0, 1))
+
+
+def _integral_of_normal(u: FloatArray) -> FloatArray:
+    """Of its distribution function, from far below up to u."""
+    return np.asarray(u * ndtr(u) + np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi))
+
+
+def where_it_leads(evidence: Evidence, facts: Facts, rule: np.ndarray, settings: ClassifierSettings) -> FloatArray:
+    """Distance of validation from the nearest threshold at HORIZON times the budget, if it goes on at its rate per
+    doubling of steps, over what such a forecast errs by. A trend that drowns in noise counts as the less of one."""
+    e = evidence
+    now, scale = above_chance(e.final_val_accuracy, facts), 1 - facts.chance
+    seen = (e.late_gain / (e.error_late_gain + FLOOR)) ** 2
+    move = e.late_gain / scale * seen / (seen + NOTICED**2) * np.log2(HORIZON)
+    then, error = now + move, TREND_ERROR + np.abs(move)
+    chance_level = above_chance(above_chance_level(facts, settings), facts)
+    above = np.where(np.isin(rule, AT_CHANCE), chance_level - then, then - chance_level)
+    level = above_chance(np.full(len(rule), settings.validation_level), facts) - then
+    middle = (settings.earlier_from + settings.earlier_to) / 2
+    steady = settings.rise * np.log(HORIZON) / np.log(1 / middle) - np.abs(move)
+    trend = np.min((above, level, steady), axis=0) / error
+    return np.asarray(np.clip(trend, calibration.TRENDS[0], calibration.TRENDS[-1]))
+
+
+def above_chance(accuracy: FloatArray, facts: Facts) -> FloatArray:
+    """g: 0 at chance, 1 where everything is right."""
+    return np.asarray((accuracy - facts.chance) / (1 - facts.chance))
