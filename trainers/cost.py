@@ -88,7 +88,7 @@ and operations of the generator."""
 
 LANES_BYTES = {"cpu": {"plain": 16e6, "eager": 16e6, "compiled": 4e6}, "cuda": dict.fromkeys(get_args(Engine), 4e8)}
 """Of all lanes: enough of them to hide the dispatch, few enough to stay near the cache. Measured for compiled steps:
-width 8 at 3,000 examples is fastest with 4 lanes, 32 and 128 with 2, the toy 200 wide with 4, 64 wide with 16. On a GPU
+width 8 at 3,000 examples is fastest with 4 lanes, 32 and 128 with 2, the toy 200 wide with 6, 64 wide with 35. On a GPU
 more lanes are never slower, but beyond this many they gain less than a tenth (H100; width 8: 115,000 run-steps/s with
 256 lanes, 125,000 with 512)."""
 KEPT = {"plain": 1.0, "eager": 1.0, "compiled": 0.1}
