@@ -97,9 +97,15 @@ def handlers_kept() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def stop_begins() -> None:
+    """Says to calm_exit that a signal has come, for who takes signals otherwise."""
+    _stopping.set()
+
+
 @contextmanager
 def calm_exit() -> Iterator[None]:
-    """For a command around its launch: after a launch that was stopped, signals are ignored to the end of the process.
+    """For a command around its launch, or around following a job: after a signal, more of them are ignored to the end
+    of the process.
 
     Python gives signals with handlers back to the system while it takes itself apart, and one more Ctrl-C would then
     end the process with another exit code than promised. Without a stop signals do what they always do.

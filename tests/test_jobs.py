@@ -24,6 +24,7 @@ from orchestrator.jobs import entry, follow, upload, verbs
 from orchestrator.jobs.client import dashboard_url
 from orchestrator.jobs.records import Job, exit_code, find, live_job, lost, next_id
 from orchestrator.jobs.upload import make_upload
+from orchestrator.signals import HANDLED
 from orchestrator.sources import digest_of, package_folders, sources_digest
 from orchestrator.spec import load_text
 
@@ -326,6 +327,42 @@ def test_a_signal_lets_go_of_the_job_and_says_how_to_find_it(number: signal.Sign
         f"  look:      grokctl status {RUNNING.id} --address http://127.0.0.1:8265",
         f"  stop it:   grokctl stop {RUNNING.id} --address http://127.0.0.1:8265",
     ]
+
+
+def test_after_a_first_signal_more_of_them_change_nothing(
+    grokctl: Grokctl, tiny_spec: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Python still takes itself apart, and Ray with it, for which a second Ctrl-C showed a traceback."""
+
+    class Interrupted(FakeCluster):
+        def log(self, job_id: str) -> str:
+            raise AssertionError("it has not ended")
+
+        async def tail(self, job_id: str) -> AsyncIterator[str]:
+            os.kill(os.getpid(), signal.SIGINT)
+            yield ""
+
+    monkeypatch.setattr(api, "connect", lambda url: Interrupted(looks=10**6))
+    before = {number: signal.getsignal(number) for number in HANDLED}
+    try:
+        result = grokctl("submit", tiny_spec, "--address", "http://127.0.0.1:8265", "--out", "/shared/tiny")
+        assert {signal.getsignal(number) for number in HANDLED} == {signal.SIG_IGN}
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert result.exit_code == 130, result.output
+    assert "goes on without you" in result.stdout
+
+
+def test_a_head_without_an_agent_is_an_error_with_the_remedy(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(api, "PAUSES_S", ())
+
+    def list_jobs() -> None:
+        raise RuntimeError("Request failed with status code 500: No available agent to submit job, try again later.")
+
+    with pytest.raises(UserError, match="refuses") as caught:
+        api.RayJobs("http://x", SimpleNamespace(list_jobs=list_jobs)).jobs()
+    assert "--dashboard-agent-listen-port=0" in (caught.value.hint or "")
 
 
 def test_a_cluster_that_stops_answering_is_an_error_in_the_end(monkeypatch: pytest.MonkeyPatch):

@@ -241,6 +241,7 @@ def _submit_job(
     from orchestrator import ray_auth
     from orchestrator.code_file import require_allowed
     from orchestrator.jobs import client, verbs
+    from orchestrator.signals import calm_exit
     from orchestrator.spec import load_spec
 
     given = pairs(settings)
@@ -259,7 +260,9 @@ def _submit_job(
     if detach:
         verbs.say_what_next(jobs, job, again, say)
         return
-    raise typer.Exit(verbs.follow_to_the_end(jobs, job, again, say))
+    with calm_exit():
+        code = verbs.follow_to_the_end(jobs, job, again, say)
+    raise typer.Exit(code)
 
 
 @verb

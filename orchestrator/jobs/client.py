@@ -35,6 +35,13 @@ LEADS_ASTRAY = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
 SPEAKERS = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
 REFUSED = "Request failed with status code"
 """What Ray's client says of an answer that is none."""
+SAYS_MORE = "The same command tries again. The logs of its dashboard say more."
+NO_AGENT = "No available agent"
+"""What a head says without whose agent no job starts."""
+NO_AGENT_HINT = (
+    "If it has not just started, its agent found its port taken, as by another Ray on that machine: "
+    "`ray start --head --dashboard-agent-listen-port=0` takes a free one."
+)
 TAKEN = ("already", "exists", "been used")
 
 
@@ -132,7 +139,7 @@ def _calls(url: str) -> Iterator[None]:
             raise UserError(
                 f"the Ray cluster at {url} refuses: {_reason(error)}",
                 exit_code=EXIT_UNAVAILABLE,
-                hint="The same command tries again. The logs of its dashboard say more.",
+                hint=NO_AGENT_HINT if NO_AGENT in str(error) else SAYS_MORE,
             ) from error
         raise UserError(
             f"no Ray dashboard answers at {url}: {_reason(error)}",

@@ -16,7 +16,7 @@ from typing import Any
 from orchestrator.errors import EXIT_UNAVAILABLE, UserError
 from orchestrator.jobs.client import Client
 from orchestrator.jobs.records import ENDED, Job
-from orchestrator.signals import HANDLED
+from orchestrator.signals import HANDLED, stop_begins
 
 POLL_S = 2.0
 ANSWER_S = 30.0
@@ -86,6 +86,7 @@ def _on_signal() -> "asyncio.Future[signal.Signals]":
 
     def take(number: signal.Signals) -> None:
         if not came.done():
+            stop_begins()
             came.set_result(number)
 
     for number in HANDLED:
