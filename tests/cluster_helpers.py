@@ -61,7 +61,7 @@ class LocalCluster:
         self._cpus, self._gpus, self._environment = cpus, gpus, environment
         self._folder = Path(tempfile.mkdtemp(prefix="grc-", dir="/tmp"))  # paths of sockets must be short
         self._frozen: list[int] = []
-        head = {"num_cpus": head_cpus, "include_dashboard": False, "temp_dir": str(self._folder)}
+        head = {"num_cpus": head_cpus, "include_dashboard": False, "temp_dir": str(self._folder), "dashboard_port": 0}
         # Not the cluster that `--address auto` finds: others on this machine may have one.
         self._cluster = Cluster(shutdown_at_exit=False)
         try:

@@ -76,13 +76,18 @@ def launching(spec: Path, folder: Path, **options: Any) -> Iterator[BaseProcess]
         process.join(DEADLINE_S)
 
 
-def wait_until(condition: Callable[[], bool], process: "BaseProcess | subprocess.Popen[str] | None" = None) -> None:
+def wait_until(
+    condition: Callable[[], bool],
+    process: "BaseProcess | subprocess.Popen[str] | None" = None,
+    *,
+    every_s: float = 0.002,
+) -> None:
     """Look again and again; fails after the deadline, or if the process ended before."""
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < deadline, "the deadline is over"
         assert process is None or _lives(process) or condition(), "the launch ended before"
-        threading.Event().wait(0.002)
+        threading.Event().wait(every_s)
 
 
 def _lives(process: "BaseProcess | subprocess.Popen[str]") -> bool:

@@ -52,7 +52,7 @@ def test_packs_wait_for_nodes_with_gpus_share_them_and_one_that_kills_its_worker
 
         # No node has a GPU, which an autoscaler can see and mend.
         with cluster.launch(spec, folder) as launch:
-            wait_until(lambda: len(demand(cluster)) == len(others) + 1, launch)
+            wait_until(lambda: len(demand(cluster)) == len(others) + 1, launch, every_s=0.1)
             assert {(wanted["CPU"], wanted["GPU"]) for wanted in demand(cluster)} == {(1, 0.5)}
             assert cluster.workers() == []
             shared = cluster.add_node(num_cpus=3, num_gpus=1)
@@ -61,7 +61,7 @@ def test_packs_wait_for_nodes_with_gpus_share_them_and_one_that_kills_its_worker
                 most = max(most, len(cluster.workers(shared)))
                 assert cluster.workers(without) == [], "there is no GPU"
                 kill_whoever_trains(folder, poison)
-                threading.Event().wait(0.05)
+                threading.Event().wait(0.1)
             said, _ = launch.communicate()
         assert "a pack asks for 1 cores and 0.5 GPUs on one machine; Ray has 2 and 0" in said
         assert most == 2, "two share a GPU, and a third does not fit although it has a core"

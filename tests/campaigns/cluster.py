@@ -1,4 +1,4 @@
-"""A cluster that loses anything: `python tests/campaigns/cluster.py [--kills 80] [--keep DIR]`.
+"""A cluster that loses anything: `python tests/campaigns/cluster.py [--kills 80] [--keep DIR] [--list]`.
 
 - One sweep of 216 runs on a cluster of two nodes that loses a worker process, a node, the driver and the head.
 - Sweeps of 48 runs that lose workers, raylets, nodes (at once, or with notice), drivers and heads at random times, have
@@ -7,6 +7,7 @@
 After each fault packs that were done must be untouched, and each launch must end with an honest exit code. At the end
 of each sweep its traces must be those of an undisturbed one, bit for bit, each row once, with nothing left over.
 With --keep it can be interrupted, and goes on when it is started again. Exits with 1 if anything was violated.
+MATRIX names the tests of each kind of loss; `make test` runs all but those of tests/campaigns/cluster_rows.py.
 """
 
 import argparse
@@ -37,6 +38,33 @@ from orchestrator.spec import load_text  # noqa: E402
 from orchestrator.status import read_status  # noqa: E402
 from results.store import SweepStore  # noqa: E402
 
+MATRIX = {
+    "kill -9 of a worker; of the driver; of the head; a node at once": [
+        "test_cluster_faults.py::"
+        "test_a_sweep_that_loses_a_worker_a_node_the_driver_and_the_head_ends_with_the_same_bits",
+        "test_launch_ray.py::test_killed_with_9_on_ray_and_launched_again_the_traces_are_those_of_a_local_launch",
+    ],
+    "kill -9 of a raylet; drain with notice; a partitioned node that wakes up": [
+        "campaigns/cluster_rows.py::"
+        "test_what_a_killed_raylet_a_sleeping_node_and_a_drained_one_leave_goes_on_elsewhere",
+        "test_faults.py::test_a_process_that_is_stopped_and_goes_on_late_publishes_nothing",
+        "test_trials.py::test_a_node_that_is_taken_away_with_notice_counts_for_nothing",
+    ],
+    "a control plane that drops messages": [
+        "campaigns/cluster_rows.py::test_a_control_plane_that_drops_messages_changes_no_bits"
+    ],
+    "out of memory": [
+        "campaigns/cluster_rows.py::test_a_pack_that_a_node_has_no_memory_for_goes_on_elsewhere_with_half_its_lanes",
+        "test_out_of_memory.py::test_the_same_through_ray",
+        "test_trials.py::test_a_worker_that_ray_killed_for_memory_goes_on_with_half_the_lanes_once",
+    ],
+    "a poison pack": [
+        "test_cluster_scheduling.py::"
+        "test_packs_wait_for_nodes_with_gpus_share_them_and_one_that_kills_its_workers_is_given_up",
+        "test_trials.py::test_a_pack_that_dies_without_a_commit_is_given_up_and_status_says_why",
+    ],
+}
+"""What a cluster loses, and the tests in which it does."""
 SPEC = """\
 name: disturbed
 task: {{kind: toy_addition, modulus: 6}}
@@ -310,7 +338,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=80)
     parser.add_argument("--keep", type=Path, help="where sweeps and the record lie; goes on with what is there")
+    parser.add_argument("--list", action="store_true", help="print the tests of each kind of loss and run nothing")
     options = parser.parse_args()
+    if options.list:
+        for fault, cases in MATRIX.items():
+            print("\n    ".join([fault, *cases]))
+        return 0
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
         return campaign(options.keep.resolve(), options.kills)
