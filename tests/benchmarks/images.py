@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from images_helpers import mlp, part, write_images
 
@@ -20,6 +20,7 @@ from benchmarks.peak import peak_flops
 from orchestrator.machine import cpu_count
 from trainers import cost, engine, lanes
 from trainers.batches import Batches
+from trainers.trace import PackSettings
 
 WIDTH, DEPTH, IMAGES, SIDE, CLASSES = 400, 4, 2000, 28, 10
 
@@ -36,6 +37,12 @@ def single(images: int, device: str) -> tuple[Callable[[], object], int]:
 
 def pack(folder: Path, images: int, n_lanes: int, device: str) -> tuple[Callable[[], object], int]:
     """The step of a full pack."""
+    import torch
+
+    on: Literal["cpu", "cuda"] = "cuda" if device == "cuda" else "cpu"
+    engine.prepare(
+        PackSettings(lanes=n_lanes, engine="eager", threads=torch.get_num_threads(), segment_steps=1, device=on)
+    )
     configs = [mlp(folder, width=WIDTH, depth=DEPTH, train_size=images, val_size=1, seed=i) for i in range(n_lanes)]
     held = lanes.empty(configs, n_lanes, device)
     for lane, config in enumerate(configs):
