@@ -130,6 +130,7 @@ PARTS = {
     "fuzz": [CAMPAIGNS / "fuzz.py", "--cases", "50000"],
     "relaunch": [CAMPAIGNS / "relaunch.py"],
     "memory": [CAMPAIGNS / "memory.py", "--runs", "20000"],
+    "away": [CAMPAIGNS / "memory.py", "--away", "20"],
 }
 """What is given to Python, in the folder of the tests."""
 

@@ -2,11 +2,16 @@
 
 The worker trains; the driver reads the sweep twice a second, as a launch does to show progress, and writes the tables
 at the end. Each is a process of its own, and its resident memory is noted as the runs end.
+
+`--away` instead: a worker in a bucket whose server answers 503 from one commit on, until the worker gives up. What it
+holds meanwhile must be what it held before.
 """
 
 import argparse
+import contextlib
 import multiprocessing
 import multiprocessing.synchronize
+import os
 import sys
 import tempfile
 import threading
@@ -16,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from launch_helpers import freeze
+from launch_helpers import SLOTS, freeze
 
 from orchestrator.plan import Plan
 from results.store import SweepStore
@@ -56,6 +61,47 @@ def drive(folder: Path, over: multiprocessing.synchronize.Event) -> None:
     print(f"driver after the tables: {resident_mb(multiprocessing.current_process().pid or 0):.0f} MB")
 
 
+def work_in_bucket(environment: dict[str, str], root: str) -> None:
+    from orchestrator.local import train_here
+    from results.places import place_of
+
+    os.environ.update(environment)
+    store = SweepStore(place_of(root))
+    train_here(store.root, store.pack_ids(), store.begin_attempt(), should_stop=lambda: False)
+
+
+def go_away(segment: int, allowed: float) -> bool:
+    """Whether memory stays what it was while the store is away; prints what it was."""
+    from backends import CREDENTIALS, s3_server
+    from test_bucket_sweeps import ROOT
+
+    from orchestrator.costs import FormulaCost
+    from orchestrator.plan import make_plan
+    from orchestrator.spec import load_text
+
+    text = SPEC.format(steps=8, seeds=2000)
+    plan = make_plan(load_text(text), SLOTS, FormulaCost(device="cpu"), segment_s=0.02).to_json()
+    with s3_server() as server:
+        SweepStore.create(ROOT, spec_text=text, plan=plan)
+        fault = server.fail_with(503, "SlowDown", times=10**9)
+        fault.hits = lambda method, key: fault.met > 0 or f"segment-{segment:05d}" in key
+        worker = multiprocessing.get_context("spawn").Process(
+            target=work_in_bucket, args=({**CREDENTIALS, "AWS_ENDPOINT_URL": server.url}, str(ROOT))
+        )
+        worker.start()
+        while worker.is_alive() and not fault.met:
+            worker.join(0.02)
+        began, before = time.monotonic(), resident_mb(worker.pid or 0)
+        most = before
+        while worker.is_alive():
+            with contextlib.suppress(StopIteration, FileNotFoundError):  # it ended just now
+                most = max(most, resident_mb(worker.pid or 0))
+            worker.join(0.2)
+    away_s = time.monotonic() - began
+    print(f"away for {away_s:.0f} s, {fault.met} requests: {before:.0f} MB before, {most:.0f} MB at most")
+    return fault.met > 4 and most <= allowed * before
+
+
 def resident_mb(pid: int) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
@@ -83,7 +129,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20_000)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--allowed", type=float, default=1.1, help="memory at the end over that at a fifth of the runs")
+    parser.add_argument("--away", type=int, metavar="SEGMENT", help="the bucket is away from this segment on")
     options = parser.parse_args()
+    if options.away is not None:
+        sys.exit(0 if go_away(options.away, options.allowed) else 1)
     context = multiprocessing.get_context("spawn")
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="grokctl-memory-") as scratch:
