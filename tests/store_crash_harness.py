@@ -30,6 +30,7 @@ from store_helpers import (
     contents,
     copied,
     create_sweep,
+    drop,
     gain_runs,
     launch,
     let_runs_wait,
@@ -166,6 +167,7 @@ def violations(base: Place, case: Case) -> Iterator[str | int]:
             kills += case.run(root, kill_at) is None
             yield from (f"{n}, then {kill_at}: {it}" for it in broken_reads(root, rows, case.is_damaged))
         yield from (f"{n}: {problem}" for problem in broken_end(root, expected, file_names(calm), case))
+        drop(root)
         yield kills
 
 

@@ -257,6 +257,13 @@ def delete(path: Place) -> None:
         path.unlink()
 
 
+def drop(root: Place) -> None:
+    """A sweep in a bucket that nobody needs any more: lists of the loopback server take as long as it has objects."""
+    if isinstance(root, ObjectPath):
+        for path in places_below(root):
+            delete(path)
+
+
 def places_below(root: Place) -> list[Place]:
     """All files, or objects."""
     if isinstance(root, ObjectPath):

@@ -29,7 +29,7 @@ import crash  # noqa: E402
 import pytest  # noqa: E402
 import store_crash_harness as harness  # noqa: E402
 from bucket_kills import Killed, Request, arrive_before, kill_at, misbehaving_bucket  # noqa: E402
-from store_helpers import copied, launch, published  # noqa: E402
+from store_helpers import copied, drop, launch, published  # noqa: E402
 from test_store_crash import IN_BUCKETS  # noqa: E402
 from test_store_repair import HARMS, assert_mended, committed_files  # noqa: E402
 
@@ -79,6 +79,7 @@ def kill_at_every_change(above: ObjectPath, undisturbed: dict[str, bytes], *, is
         launch(root)
         assert published(root) == undisturbed, n
         assert verify(root) == [], n
+        drop(root)
     raise AssertionError("a launch ends")
 
 
@@ -117,6 +118,7 @@ def repair_everything(folder: Path) -> bool:
                 for harm in HARMS:
                     root = copied(above / "start", above / f"{names.index(name)}-{harm}")
                     assert_mended(root, name, harm, expected)
+                    drop(root)
         print(f"{start.__name__}: {len(names)} files, each flipped, cut and gone, are as they were", flush=True)
     return True
 
@@ -148,6 +150,7 @@ def late_ends(above: ObjectPath, case: harness.Case, expected: dict[str, bytes])
             arrive_before(ARRIVALS[n % len(ARRIVALS)], patch, sent[0])
             case.act(root)
         yield how_it_ended(root, expected)
+        drop(root)
 
 
 def how_it_ended(root: Place, expected: dict[str, bytes]) -> str:
