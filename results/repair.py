@@ -12,6 +12,7 @@ path in the sweep, with a note that says what was wrong. What follows depends on
 The plan cannot be made again, because it says what machine it was made for. Whoever lost it needs a copy.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -227,4 +228,5 @@ def _repair_spec(store: SweepStore, aside: _Quarantine) -> None:
     for finding in wrong_spec(store):
         aside.put(finding.path, finding.problem, RESTORED)
         text = store.read_plan()[COPIES[finding.path.name][0]]
-        durable.create_file(finding.path, text.encode(), tag=process_tag())
+        with contextlib.suppress(FileExistsError):  # of a repair that was killed, and arrived in its bucket just now
+            durable.create_file(finding.path, text.encode(), tag=process_tag())
