@@ -7,12 +7,13 @@ import re
 from pathlib import Path
 
 import pytest
-from backends import CREDENTIALS, contents, s3_server
+from backends import CREDENTIALS, s3_server
 from cli_processes import run, running
 from conftest import TINY_SPEC, Grokctl
 from launch_helpers import SPEC, commits, freeze, wait_until
 from loopback_s3 import Fault, Handler, Server
 from ray_cluster import guarded_cluster
+from store_helpers import contents
 
 from orchestrator.jobs import upload
 from results import open_sweep
