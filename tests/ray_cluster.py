@@ -107,6 +107,8 @@ def started(command: list[str], environment: dict[str, str], log: Path) -> "Iter
                     yield process
                     return
             finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # Ray's agents write their titles over the mark
                 wait_until(lambda: kill_all(environment[MARK]))
     raise AssertionError(log.read_text())
 
