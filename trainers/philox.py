@@ -47,9 +47,10 @@ def words(key_2: Tensor, step: Tensor, tag: int, count: int, first_block: int = 
         tag: which draw of the step (layer and place).
         first_block: leave out so many words times four.
     """
-    # By way of float64: on a GPU inductor takes a range for an index of 32 bits, which the multipliers exceed.
-    block = torch.arange(first_block, first_block + (count + 3) // 4, device=key_2.device, dtype=torch.float64).long()
-    zero = torch.zeros_like(block)
+    # Zero, which inductor can't know: a range is an index of 32 bits to it on a GPU, which the multipliers exceed, and
+    # Triton refuses.
+    zero = step[..., None] >> 32
+    block = zero + torch.arange(first_block, first_block + (count + 3) // 4, device=key_2.device)
     blocks = philox4x32((block, zero + step[..., None], zero + tag, zero), (key_2[..., 0, None], key_2[..., 1, None]))
     return torch.stack(blocks, dim=-1).flatten(-2)[..., :count]
 
