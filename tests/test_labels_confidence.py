@@ -10,7 +10,7 @@ from results.classify import ClassifierSettings, Trace
 from results.classify.calibration import OUTLOOK, READING, outlook, reading, shrunk
 from results.classify.confidence import DECIDED_ON, MAY_COME, QUESTIONS, Sureness
 from results.classify.examine import examine, how_sure
-from results.classify.noise import half_step, level_near, median_error, noise_at, octaves_to_next, time_error
+from results.classify.noise import LONGEST, half_step, level_near, median_error, noise_at, octaves_to_next, time_error
 from results.classify.pass1 import RULES
 from results.classify.table import read_runs, sort_runs
 
@@ -74,6 +74,21 @@ def test_errors_by_hand():
 
 
 # What was read
+
+
+def test_steps_beyond_all_bounds_leave_an_error_that_is_a_number():
+    # A warning is an error here; hostile tables of other tools have such steps.
+    steps = np.array([1.0, 2.0, 3.0, 1e300, 3e300, 9e300])
+    accuracy = np.array([[0.1, 0.6, 0.2, 0.5, 0.1, 0.5]])
+    assert time_error(accuracy, np.zeros((1, 6)), steps, np.array([3])) == [LONGEST]
+
+
+def test_steps_beyond_all_bounds_leave_a_confidence():
+    train, val = np.array([0.0, 0, 1, 1, 1, 1]), np.array([0, 0, 0, 0.5, 1, 1])
+    traces, runs = trace(train, val, steps=np.arange(1, 7)).frames()
+    traces["step"] = [1.0, 2.0, 3.0, 1e300, 3e300, 9e300]
+    sure = read_runs(sort_runs(traces, runs), ClassifierSettings()).verdict.sureness
+    assert 0 <= sure.confidence[0] <= 1
 
 
 def test_the_same_margin_is_surer_in_a_quiet_trace():

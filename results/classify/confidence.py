@@ -104,7 +104,7 @@ class Sureness:
 
 def sureness(evidence: Evidence, facts: Facts, rule: np.ndarray, settings: ClassifierSettings) -> Sureness:
     """`rule` names the rule of pass 1 that held."""
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         distances = in_standard_errors(evidence, facts, settings)
         side = side_share(evidence, rule, settings)
         trend = np.where(np.isin(rule, MAY_COME), where_it_leads(evidence, facts, rule, settings), np.nan)

@@ -20,6 +20,9 @@ DEVIATIONS_AT_SHARE = 0.967
 """Standard deviations of a normal variable at that quantile of its absolute value."""
 MEDIAN_OVER_MEAN = 1.25
 """Standard error of a median over that of a mean."""
+LONGEST = 1e18
+"""Steps that nobody trains for. Noise over hardly any slope moves a crossing anywhere, and any number of steps fits
+into a table of another tool."""
 
 
 def noise_at(x_RS: FloatArray, row: IntArray) -> FloatArray:
@@ -35,12 +38,15 @@ def noise_at(x_RS: FloatArray, row: IntArray) -> FloatArray:
 
 
 def time_error(x_RS: FloatArray, smooth_RS: FloatArray, step_S: FloatArray, row: IntArray) -> FloatArray:
-    """By how many steps noise moves a crossing: its height over the slope there. NaN where there is no crossing."""
+    """By how many steps noise moves a crossing: its height over the slope there, LONGEST at most. NaN where there is no
+    crossing."""
     last, runs = x_RS.shape[1] - 1, np.arange(len(row))
     before, after = np.clip(row - 2, 0, last), np.clip(row + 2, 0, last)
     gained = np.maximum(smooth_RS[runs, after] - smooth_RS[runs, before], 1e-9)
     slope = gained / np.maximum(step_S[after] - step_S[before], 1)
-    return np.where(row >= 0, noise_at(x_RS, np.maximum(row, 0)) / slope, np.nan)
+    with np.errstate(over="ignore"):
+        error = np.minimum(noise_at(x_RS, np.maximum(row, 0)) / slope, LONGEST)
+    return np.where(row >= 0, error, np.nan)
 
 
 def median_error(noise: FloatArray, *n_rows: int) -> FloatArray:
