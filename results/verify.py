@@ -56,9 +56,9 @@ def verify(root: Place) -> list[Finding]:
 def require_whole_plan(store: SweepStore) -> None:
     """Raises LostPlanError if a file of the plan isn't what was written, or if one must be missing: packs have
     committed of which the plan knows nothing."""
-    plan = store.read_plan()
+    known = _packs_ever(store.read_plan())
     for folder in below(store.root / "packs"):
-        if folder.name not in _packs_ever(plan) and PackFiles(store.root, folder.name).headers()[0]:
+        if folder.name not in known and PackFiles(store.root, folder.name).headers()[0]:
             what = "plan.0001.json or a later one is missing, or this is the plan of another sweep"
             raise LostPlanError(
                 store.root / "plan.json", f"knows nothing of pack {folder.name}, which has committed: {what}"
