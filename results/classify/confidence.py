@@ -24,7 +24,7 @@ from results.classify import calibration
 from results.classify.batch import BoolArray, FloatArray
 from results.classify.evidence import Evidence
 from results.classify.facts import Facts
-from results.classify.measure import EPSILON, above_chance_level
+from results.classify.measure import EPSILON, above_chance_level, memorized_level
 from results.classify.settings import ClassifierSettings
 
 FLOOR = 0.002
@@ -143,11 +143,10 @@ def in_standard_errors(evidence: Evidence, facts: Facts, settings: ClassifierSet
 def _together(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -> FloatArray:
     """Of the parts of progression the one that decides: the nearest to failing, or what fails most surely."""
     e, error = evidence, np.hypot(evidence.error_onset, FLOOR)
-    floor = facts.chance + settings.progression_floor * (1 - facts.chance)
     norm = np.nan_to_num((e.norm_change + settings.progression_norm_fall) / NORM_ERROR, nan=np.inf)
     stall = np.log2(np.maximum(e.stall, 1e-9) / settings.progression_stall)
     parts = (
-        (e.onset_train_accuracy - floor) / error,
+        (e.onset_train_accuracy - memorized_level(facts, settings)) / error,
         (e.theta_train - EPSILON - e.onset_train_accuracy) / error,
         stall / np.hypot(e.error_stall, STALL_FLOOR),
         (e.train_gain - settings.progression_gain) / error,

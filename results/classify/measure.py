@@ -218,6 +218,11 @@ def above_chance_level(facts: Facts, settings: ClassifierSettings) -> FloatArray
     return np.maximum(np.maximum(relative, chance_band(facts, settings)), lucky)
 
 
+def memorized_level(facts: Facts, settings: ClassifierSettings) -> FloatArray:
+    """What a training accuracy must exceed at the onset to say that a part was memorized by then."""
+    return facts.chance + settings.progression_floor * (1 - facts.chance)
+
+
 def luck(facts: Facts, settings: ClassifierSettings) -> FloatArray:
     """chance_sigmas standard deviations of the share of right guesses among the validation examples; 0 if their number
     is unknown."""

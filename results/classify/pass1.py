@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from results.classify.batch import BoolArray, FloatArray, IntArray
-from results.classify.confidence import Sureness, delay_interval, sureness
+from results.classify.confidence import Sureness, above_chance, delay_interval, sureness
 from results.classify.evidence import Evidence
 from results.classify.facts import Facts
-from results.classify.measure import EPSILON, above_chance_level
+from results.classify.measure import EPSILON, above_chance_level, memorized_level
 from results.classify.settings import ClassifierSettings
 
 ACCURACY_UNIT = 0.1
@@ -148,10 +148,9 @@ def progression_sign(evidence: Evidence, facts: Facts, settings: ClassifierSetti
     """The least of: a part was memorized, not all of it was, training stalled, it rose together with validation, the
     norm did not fall (where it was measured). NaN where validation never rose."""
     e = evidence
-    floor = facts.chance + settings.progression_floor * (1 - facts.chance)
     norm = np.nan_to_num((e.norm_change + settings.progression_norm_fall) / ACCURACY_UNIT, nan=1.0)
     parts = (
-        (e.onset_train_accuracy - floor) / ACCURACY_UNIT,
+        (e.onset_train_accuracy - memorized_level(facts, settings)) / ACCURACY_UNIT,
         (e.theta_train - EPSILON - e.onset_train_accuracy) / ACCURACY_UNIT,
         octaves(e.stall, settings.progression_stall),
         (e.train_gain - settings.progression_gain) / ACCURACY_UNIT,
@@ -202,7 +201,7 @@ def warnings(
     evidence: Evidence, signs: Signs, facts: Facts, rule: np.ndarray, settings: ClassifierSettings
 ) -> dict[str, BoolArray]:
     """What a reader of the label should know beside it."""
-    held_part = (evidence.final_train_accuracy - facts.chance) / (1 - facts.chance) >= settings.above_chance
+    held_part = above_chance(evidence.final_train_accuracy, facts) >= settings.above_chance
     unestablished = np.isin(rule, ["no_trace", "no_accuracy", "too_few_rows"])
     return {
         **{name: rule == name for name in ("no_trace", "no_accuracy", "too_few_rows", "too_few_validation")},
