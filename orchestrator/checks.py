@@ -57,7 +57,7 @@ def _shortened(faults: list[Fault]) -> list[Fault]:
 
 
 def _train_size(combo: Combo) -> Iterator[tuple[str, str]]:
-    table = n_examples(*(combo[name] for name in TABLE_FIELDS))
+    table = n_examples(combo)
     if combo["task_kind"] in (*HELD_OUT, "data"):
         where, what = combo["folder"] or combo["file"], "images" if combo["folder"] else "examples"
         if combo["train_size"] > table:
@@ -95,7 +95,7 @@ def _earlier_sizes(combo: Combo) -> Iterator[tuple[str, str]]:
     if last.start >= combo["steps"]:
         late = f"the last training set begins after {last.start:,} steps"
         yield "train_size", f"{late}, and a run has {combo['steps']:,}: nothing would be trained on it"
-    table = n_examples(*(combo[name] for name in TABLE_FIELDS))
+    table = n_examples(combo)
     for phase in earlier:
         if phase.size > table:
             where = combo["folder"] or combo["file"] or _table_name(combo)
@@ -106,7 +106,7 @@ def _marginal(combo: Combo) -> Iterator[tuple[str, str]]:
     if combo["task_kind"] not in ("random_labels", "mixture") or combo["marginal_of"] is None:
         return
     try:
-        defined = n_examples("modular", combo["marginal_of"], combo["modulus"])
+        defined = n_examples({"task": combo["marginal_of"], "modulus": combo["modulus"]})
     except ExpressionError as error:
         yield "marginal_of", f"{combo['marginal_of']}: {error.message}"
     else:
@@ -144,7 +144,7 @@ def _members(combo: Combo) -> Iterator[tuple[str, str]]:
         return
     for member in parse_members(combo["members"]):
         kind = "modular" if member.has_rule else "random_labels"
-        table = n_examples(kind, member.task, combo["modulus"])
+        table = n_examples({"task_kind": kind, "task": member.task, "modulus": combo["modulus"]})
         if member.train_size is not None and member.train_size > table - member.has_rule:
             yield "members", f"{member.train_size:,} is too many for {member.name}: its table has {table:,} examples"
     if combo["outliers"]:

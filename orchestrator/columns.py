@@ -12,7 +12,7 @@ from typing import Any
 from trainers import own_code
 from trainers.config import FOLLOWS, WHEREABOUTS, RunConfig
 from trainers.models.layout import parameter_count
-from trainers.tasks import build, table_size_of, val_size
+from trainers.tasks import build, table_size, val_size
 from trainers.tasks.shapes import SEQUENCES, has_accuracy, has_symbols
 
 CONFIG_COLUMNS = (
@@ -36,7 +36,7 @@ def config_columns(configs: Sequence[RunConfig], names: Sequence[str]) -> dict[s
 
 def _values(config: RunConfig) -> dict[str, Any]:
     values = config.model_dump()
-    values["train_fraction"] = config.train_size / table_size_of(config)
+    values["train_fraction"] = config.train_size / table_size(config)
     values["val_size"] = val_size(config)
     values["chance_accuracy"] = _chance_of(config)
     is_known = config.model != "code" or own_code.is_loaded(config.code_sha256)
@@ -51,7 +51,7 @@ def _values(config: RunConfig) -> dict[str, Any]:
     return values
 
 
-_TABLE_FIELDS = (
+_CHANCE_FIELDS = (
     "task_kind", "task", "members", "modulus", "symbols", "symmetric", "marginal_of", "folder", "file",
     "data_sha256", "input_size", "n_classes", "bits", "parity", "feature_columns", "target_columns", "n_outputs",
     "loss", "right_within", "digits", "tokens", "length", "repeated", "copies", "trigrams",
@@ -65,10 +65,10 @@ def _chance_of(config: RunConfig) -> float | None:
     if config.task_kind == "code":  # of each table by itself; null where the code was not allowed to run
         return build(config).chance_accuracy if own_code.is_loaded(config.code_sha256) else None
     data_seed = config.seed_of_data if config.task_kind == "random_labels" else 0
-    return _chance(tuple(getattr(config, name) for name in _TABLE_FIELDS), data_seed)
+    return _chance(tuple(getattr(config, name) for name in _CHANCE_FIELDS), data_seed)
 
 
 @functools.lru_cache(maxsize=4096)
 def _chance(values: tuple[Any, ...], data_seed: int) -> float:
-    fields = dict(zip(_TABLE_FIELDS, values, strict=True))
+    fields = dict(zip(_CHANCE_FIELDS, values, strict=True))
     return build(RunConfig(**fields, data_seed=data_seed, train_size=1, steps=1)).chance_accuracy

@@ -279,7 +279,7 @@ def _with_counts(table: RunTable) -> tuple[RunTable, list[Fault]]:
         return table, faults
     for name, count in (("train_size", _count), ("train_size_before", _counts_before)):
         combos, index = table.combinations((name, *TABLE_FIELDS))
-        counts = [count(combo[name], *(combo[field] for field in TABLE_FIELDS)) for combo in combos]
+        counts = [count(combo[name], combo) for combo in combos]
         table = _replaced(table, name, counts, index)
     return table, []
 
@@ -290,7 +290,7 @@ def _table_faults(combo: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(path, "a mixture needs members, and only it has them: `task: {kind: mixture, members: {...}}`")
         return
     try:
-        n_pairs = n_examples(*(combo[field] for field in TABLE_FIELDS))
+        n_pairs = n_examples(combo)
     except ExpressionError as error:
         yield Fault(path, f"{combo['task']}: {error.message}")
         return
@@ -306,15 +306,15 @@ def _table_faults(combo: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(path, f"{combo['task']} {of}; two are the least")
 
 
-def _count(train_size: int | float, *table: Any) -> int:
-    return train_size if isinstance(train_size, int) else max(1, round(train_size * n_examples(*table)))
+def _count(train_size: int | float, table: Mapping[str, Any]) -> int:
+    return train_size if isinstance(train_size, int) else max(1, round(train_size * n_examples(table)))
 
 
-def _counts_before(text: str, *table: Any) -> str:
+def _counts_before(text: str, table: Mapping[str, Any]) -> str:
     def count(size: str) -> int:
         if size == "all":
-            return n_examples(*table)
-        return _count(float(size) if "." in size else int(size), *table)
+            return n_examples(table)
+        return _count(float(size) if "." in size else int(size), table)
 
     return write_before([Before(str(count(entry.size)), entry.until) for entry in parse_before(text)])
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.spec_model import parse_filter
-from trainers.config import FOLLOWS, RunConfig, canonical_fragments, hash_canonical
+from trainers.config import DEFAULTS, FOLLOWS, RunConfig, canonical_fragments, hash_canonical
 from trainers.expressions import Expression
 from trainers.tasks import TABLE_FIELDS, table_size
 
@@ -174,7 +174,7 @@ def _fields_behind(names: Collection[str]) -> list[str]:
 
 def _meaning(combo: Mapping[str, Any], name: str) -> Any:
     if name == "train_fraction":
-        return combo["train_size"] / n_examples(*(combo[field] for field in TABLE_FIELDS))
+        return combo["train_size"] / n_examples(combo)
     value = combo[name]
     return combo[STANDS_FOR[name]] if value is None and name in STANDS_FOR else value
 
@@ -198,11 +198,15 @@ def _is_even(gaps: Sequence[float]) -> bool:
     return max(gaps) - min(gaps) <= 0.01 * max(gaps)
 
 
+def n_examples(fields: Mapping[str, Any]) -> int:
+    """Size of the table of runs with these fields; absent ones are at their default, and only TABLE_FIELDS count.
+    Remembered. Raises ExpressionError for an operation that has no value, DataError for a folder without images."""
+    return _n_examples(tuple(fields.get(name, DEFAULTS[name]) for name in TABLE_FIELDS))
+
+
 @functools.lru_cache(maxsize=1024)
-def n_examples(*fields: Any) -> int:
-    """Size of the table with these TABLE_FIELDS, remembered. Raises ExpressionError for an operation that has no value,
-    DataError for a folder without images."""
-    return table_size(*fields)
+def _n_examples(values: tuple[Any, ...]) -> int:
+    return table_size(RunConfig.model_construct(**dict(zip(TABLE_FIELDS, values, strict=True))))
 
 
 # Identity

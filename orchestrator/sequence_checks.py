@@ -40,7 +40,7 @@ def _sizes(combo: Combo) -> Iterator[tuple[str, str]]:
     if (largest + n_val) * n_tokens(config) > MOST_TOKENS:
         yield "train_size", f"{sizes} are too many: a run may draw {MOST_TOKENS:,} tokens"
         return
-    there = n_sequences(kind, *(combo[name] for name in SIZES))
+    there = n_sequences(config)
     is_listed = kind == "digit_addition"  # without repetition
     if not combo["fresh"] and (largest + n_val) * (1 if is_listed else LEAST_PER_EXAMPLE) > there:
         advice = "lower val_size" if is_listed else "give it more tokens or a greater length"

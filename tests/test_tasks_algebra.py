@@ -40,7 +40,7 @@ def test_the_modular_operations_of_power_et_al(task: str) -> None:
     defined = data.labels_N >= 0
     expected = [operation(a, b) for a, b in itertools.product(range(97), repeat=2)]
     assert np.array_equal(data.labels_N[defined], np.asarray(expected)[defined])
-    assert defined.sum() == tasks.table_size_of(_config(task=task)) == size
+    assert defined.sum() == tasks.table_size(_config(task=task)) == size
     if chance is None:  # no closed form: the commonest of the values themselves
         chance = max(expected.count(value) for value in range(97)) / 9409
     assert data.chance_accuracy == pytest.approx(chance, abs=1e-12)
@@ -75,7 +75,7 @@ def test_permutations_against_composing_them(task: str, symbols: int) -> None:
     data = tasks.build(config)
     pairs = itertools.product(elements, repeat=2)
     assert data.labels_N.tolist() == [elements.index(GROUP[task](a, b)) for a, b in pairs]
-    assert len(data.labels_N) == tasks.table_size_of(config) == len(elements) ** 2
+    assert len(data.labels_N) == tasks.table_size(config) == len(elements) ** 2
     assert data.n_classes == shapes.n_outputs(config) == shapes.n_symbols(config) == len(elements)
 
 

@@ -1,10 +1,13 @@
 """Tables, splits, label noise and chance."""
 
 import itertools
+from types import SimpleNamespace
+from typing import cast, get_args
 
 import numpy as np
 import pytest
 
+from orchestrator.run_table import n_examples
 from trainers import tasks
 from trainers.config import RunConfig
 from trainers.models import layout
@@ -39,12 +42,13 @@ OPERATIONS = {
 @pytest.mark.parametrize("p", [2, 7, 13])
 @pytest.mark.parametrize("task", OPERATIONS)
 def test_modular_labels_against_brute_force(task: str, p: int) -> None:
-    data = tasks.build(_config(task=task, modulus=p, train_size=1))
+    config = _config(task=task, modulus=p, train_size=1)
+    data = tasks.build(config)
     expected = [OPERATIONS[task](a, b, p) for a, b in itertools.product(range(p), repeat=2)]
     assert data.inputs_NT.tolist() == [list(pair) for pair in itertools.product(range(p), repeat=2)]
     assert data.labels_N.tolist() == [-1 if label is None else label for label in expected]
     n_defined = sum(label is not None for label in expected)
-    assert len(data.train_D) + len(data.val_V) == tasks.table_size("modular", task, p) == n_defined
+    assert len(data.train_D) + len(data.val_V) == tasks.table_size(config) == n_defined
 
 
 @pytest.mark.parametrize("changes", [{}, {"task": "a / b"}, {"task_kind": "random_labels", "task": "random"}])
@@ -62,19 +66,31 @@ def test_a_smaller_training_set_is_a_prefix_of_a_larger_one() -> None:
 
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_random_labels(symmetric: bool) -> None:
-    data = tasks.build(_config(task_kind="random_labels", task="random", modulus=31, symmetric=symmetric))
+    config = _config(task_kind="random_labels", task="random", modulus=31, symmetric=symmetric)
+    data = tasks.build(config)
     grid = data.labels_N.reshape(31, 31)
     assert np.array_equal(grid, grid.T) is symmetric
     assert set(grid.ravel()) == set(range(31))
     assert np.bincount(grid[np.tril_indices(31)]).max() < 40  # 496 cells, 16 of each label in the mean
-    assert tasks.table_size("random_labels", "random", 31) == len(data.train_D) + len(data.val_V) == 961
+    assert tasks.table_size(config) == len(data.train_D) + len(data.val_V) == 961
+
+
+@pytest.mark.parametrize("kind", get_args(RunConfig.model_fields["task_kind"].annotation))
+def test_the_size_of_a_table_hangs_on_table_fields_alone(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks.images, "pool_size", lambda folder: 60_000)
+    monkeypatch.setattr(tasks.own_data, "pool_size", lambda source: 100)
+    members = "product: a * b; memory: random" if kind == "mixture" else ""
+    given = {"task_kind": kind, "task": "a * b", "members": members, "file": "x.npz", "n_examples": 7}
+    config = _config(**given)
+    known = SimpleNamespace(**{name: getattr(config, name) for name in tasks.TABLE_FIELDS})
+    assert tasks.table_size(cast(RunConfig, known)) == n_examples({**given, "modulus": 7}) > 0
 
 
 def test_toy_table_is_of_unordered_pairs() -> None:
     data = tasks.build(_toy())
     assert data.inputs_NT.tolist() == [[i, j] for i in range(10) for j in range(i, 10)]
     assert data.labels_N.tolist() == [i + j for i in range(10) for j in range(i, 10)]
-    assert len(data.train_D) + len(data.val_V) == tasks.table_size("toy_addition", "a + b", 10) == 55
+    assert len(data.train_D) + len(data.val_V) == tasks.table_size(_toy()) == 55
     assert data.n_classes == 19
 
 

@@ -35,56 +35,45 @@ FAMILIES = {
 }
 
 
-def table_size(
-    task_kind: str,
-    task: str,
-    modulus: int,
-    folder: str | None = None,
-    symbols: int = 5,
-    members: str = "",
-    file: str | None = None,
-    bits: int = 40,
-    feature_columns: str = "",
-    target_columns: str = "",
-    n_examples: int = 0,
-    digits: int = 5,
-    tokens: int = 128,
-    length: int = 85,
-    repeated: int = 16,
-    copies: int = 3,
-) -> int:
-    """Number of labelled examples to draw training sets from: what train_size is a part of. Raises DataError, or
-    ExpressionError for an operation that these operands do not have."""
-    if task_kind in SEQUENCES:
-        return sequences.table_size(task_kind, digits, tokens, length, repeated, copies)
-    match task_kind:
+def table_size(config: RunConfig) -> int:
+    """Number of labelled examples to draw training sets from: what train_size is a part of. It reads TABLE_FIELDS and
+    nothing else. Raises DataError, or ExpressionError for an operation that these operands do not have."""
+    match config.task_kind:
+        case "modular":
+            return modular.table_size(config.task, config.modulus)
+        case "permutations":
+            return permutations.table_size(config.task, config.symbols)
+        case "toy_addition":
+            return toy_addition.table_size(config.modulus)
+        case "random_labels":
+            return random_labels.table_size(config.modulus)
+        case "mixture":
+            return mixture.table_size(config.members, config.modulus)
+        case "sparse_parity":
+            return int(2**config.bits)
+        case "images":
+            return images.pool_size(config.folder)
+        case "data":
+            return own_data.pool_size(own_data.source_of(config))
         case "teacher_student":
             return teacher_student.N_POOL
-        case "images":
-            return images.pool_size(folder)
-        case "data":
-            return own_data.pool_size(own_data.source(file, feature_columns, target_columns))
         case "code":
-            return n_examples
-        case "sparse_parity":
-            return int(2**bits)
-        case "permutations":
-            return permutations.table_size(task, symbols)
-        case "mixture":
-            return mixture.table_size(members, modulus)
-        case "toy_addition":
-            return toy_addition.table_size(modulus)
-        case "random_labels":
-            return random_labels.table_size(modulus)
-    assert task_kind == "modular", task_kind
-    return modular.table_size(task, modulus)
+            return config.n_examples
+    return sequences.table_size(config)
+
+
+TABLE_FIELDS = (
+    "task_kind", "task", "modulus", "folder", "symbols", "members", "file", "bits", "feature_columns", "target_columns",
+    "n_examples", "digits", "tokens", "length", "repeated", "copies",
+)  # fmt: skip
+"""What the size of a table depends on."""
 
 
 def val_size(config: RunConfig) -> int:
     """Number of validation examples. Raises DataError."""
     if config.task_kind in OWN_VAL_SIZE:
         return OWN_VAL_SIZE[config.task_kind](config)
-    return table_size_of(config) - config.train_size
+    return table_size(config) - config.train_size
 
 
 OWN_VAL_SIZE = {
@@ -96,17 +85,6 @@ OWN_VAL_SIZE = {
     "code": own_task.val_size,
     **dict.fromkeys(SEQUENCES, sequences.val_size),
 }
-
-
-TABLE_FIELDS = (
-    "task_kind", "task", "modulus", "folder", "symbols", "members", "file", "bits", "feature_columns", "target_columns",
-    "n_examples", "digits", "tokens", "length", "repeated", "copies",
-)  # fmt: skip
-"""What the size of a table depends on: the arguments of table_size."""
-
-
-def table_size_of(config: RunConfig) -> int:
-    return table_size(*(getattr(config, name) for name in TABLE_FIELDS))
 
 
 def subset_names(config: RunConfig) -> tuple[str, ...]:
@@ -131,6 +109,5 @@ __all__ = [
     "build",
     "subset_names",
     "table_size",
-    "table_size_of",
     "val_size",
 ]

@@ -70,8 +70,9 @@ def chance_accuracy(config: RunConfig) -> float:
     return 1 / n_classes(config)
 
 
-def table_size(task_kind: str, digits: int, tokens: int, length: int, repeated: int, copies: int) -> int:
+def table_size(config: RunConfig) -> int:
     """Sequences that there are, placements and skip_trigram's kinds left out; what train_size is a part of."""
-    n_free = length if task_kind == "skip_trigram" else max(1, length - (copies - 1) * repeated)
-    found: int = 10 ** (2 * digits) if task_kind == "digit_addition" else tokens**n_free
+    is_noise = config.task_kind == "skip_trigram"
+    n_free = config.length if is_noise else max(1, config.length - (config.copies - 1) * config.repeated)
+    found: int = 10 ** (2 * config.digits) if config.task_kind == "digit_addition" else config.tokens**n_free
     return min(MOST_COUNTED, found)
