@@ -7,17 +7,15 @@ cheaper: padding costs arithmetic, and lanes that stay empty or share their disp
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from orchestrator.costs import CostModel
 from orchestrator.run_table import RunTable
 from trainers.config import SHAPE_FIELDS, SWITCHES, RunConfig, is_on
 from trainers.trace import Engine
 from trainers.train_sizes import phases
-
-if TYPE_CHECKING:
-    from orchestrator.packing import CostModel
 
 PADDING_LIMIT = 1.25
 """Padded over real training examples of a pack, at most."""
@@ -38,7 +36,7 @@ class Band:
     engine: Engine = "eager"
 
 
-def find_bands(table: RunTable, cost: "CostModel") -> list[Band]:
+def find_bands(table: RunTable, cost: CostModel) -> list[Band]:
     """Group runs by shape key, then by similar train size."""
     steps = _column(table, "steps", np.int64)
     sizes = _largest_sizes(table)
@@ -58,7 +56,7 @@ def _band(table: RunTable, steps: np.ndarray, rows: np.ndarray) -> Band:
     return Band(indices=rows, steps=steps[rows], config=table.config(int(rows[0])))
 
 
-def _merged(bands: list[Band], cost: "CostModel") -> list[Band]:
+def _merged(bands: list[Band], cost: CostModel) -> list[Band]:
     """Neighbours joined where that is cheaper, the largest train size first."""
     found: list[Band] = []
     real = 0
@@ -84,7 +82,7 @@ def _joined(larger: Band, smaller: Band) -> Band:
     )
 
 
-def _seconds(band: Band, cost: "CostModel") -> float:
+def _seconds(band: Band, cost: CostModel) -> float:
     """As one pack: full rounds of lanes, some of them idle in the last."""
     lanes = best_lanes(band, len(band.indices), cost)
     rounds = -(-len(band.indices) // lanes)
@@ -97,7 +95,7 @@ def most_wanted(preferred: int) -> int:
     return preferred + preferred // 2
 
 
-def best_lanes(band: Band, n_runs: int, cost: "CostModel", most: int = MAX_LANES) -> int:
+def best_lanes(band: Band, n_runs: int, cost: CostModel, most: int = MAX_LANES) -> int:
     """Of the lane counts near the preferred one, at most `most`, that which is cheapest for so many runs of a band:
     lanes that idle in the last round cost what the others do."""
     wanted = cost.preferred_lanes(band.config, band.engine)

@@ -25,7 +25,7 @@ import numpy as np
 
 from orchestrator.costs import FormulaCost
 from orchestrator.machine import cache_folder, compiling_environment, cpu_model
-from orchestrator.packing import Slots
+from orchestrator.slots import Slots
 from results import durable
 from trainers.cost import COST_VERSION, SPEEDS, Amounts, Speed
 from trainers.trace import Engine

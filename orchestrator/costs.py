@@ -1,13 +1,34 @@
-"""What training costs on this machine, in the form in which the planner asks."""
+"""What training costs, in the form in which the planner asks, and by the formula of trainers.cost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from orchestrator.packing import Device
+from orchestrator.slots import Device
 from trainers import cost
 from trainers.config import RunConfig
 from trainers.cost import Speed
 from trainers.trace import Engine
+
+
+class CostModel(Protocol):
+    """What training costs on the device that is planned for."""
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether it rests on a measurement of this machine."""
+
+    def preferred_lanes(self, config: RunConfig, engine: Engine) -> int:
+        """Lanes beyond which a run-step gets no cheaper, within memory."""
+
+    def seconds_per_run_step(self, config: RunConfig, lanes: int, engine: Engine) -> float:
+        """Seconds of one training step of one run among so many lanes, evaluation included."""
+
+    def memory_bytes(self, config: RunConfig, lanes: int) -> float:
+        """Peak memory of the worker that trains such a pack."""
+
+    def checkpoint_bytes(self, config: RunConfig, lanes: int) -> float:
+        """Size of a checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)

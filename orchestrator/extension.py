@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from orchestrator.columns import column_names
+from orchestrator.costs import CostModel
 from orchestrator.errors import EXIT_CONFLICT, UserError
 from orchestrator.expand import expand
-from orchestrator.packing import CostModel, Slots
 from orchestrator.plan import Plan, axes_of, normalized_spec, plan_packs, resolved_spec, spec_changes, spec_digest
 from orchestrator.run_table import RunTable
+from orchestrator.slots import Slots
 from orchestrator.spec import LoadedSpec
 from results.places import Place
 

@@ -25,7 +25,6 @@ from orchestrator.errors import EXIT_BAD_DATA, EXIT_IO, EXIT_OK, EXIT_RUNS_FAILE
 from orchestrator.extension import added_runs, extension, is_of
 from orchestrator.machine import find_slots, slots_of_nodes
 from orchestrator.outcome import LaunchResult, is_labelled, outcome, report
-from orchestrator.packing import Slots
 from orchestrator.permits import Permits
 from orchestrator.plan import (
     Plan,
@@ -40,6 +39,7 @@ from orchestrator.progress import QuietConsole, follow
 from orchestrator.remaining import newest_headers, unfinished
 from orchestrator.replanning import new_cut, not_started
 from orchestrator.signals import StopNow, StopRequest, drain_on_signals
+from orchestrator.slots import Slots
 from orchestrator.spec import LoadedSpec, load_spec, load_text
 from orchestrator.spec_model import SweepSpec, parse_only
 from results.errors import MissingError, StorageError

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import EXIT_ENVIRONMENT, EXIT_PERMISSION, UserError
-from orchestrator.packing import Device, Slots
+from orchestrator.slots import Device, Slots
 from orchestrator.spec_model import Resources
 
 CGROUPS = Path("/sys/fs/cgroup")

@@ -12,17 +12,16 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal, Protocol
 
 import numpy as np
 
 from orchestrator.bands import MAX_LANES, START_S, Band, best_lanes, find_bands, most_wanted, shape_groups
+from orchestrator.costs import CostModel
 from orchestrator.errors import EXIT_ENVIRONMENT, UserError
 from orchestrator.run_table import RunTable
+from orchestrator.slots import Slots
 from trainers.config import RunConfig
 from trainers.trace import Engine, PackSettings
-
-Device = Literal["cpu", "cuda"]
 
 ENGINE_VERSION = 2
 """Raised when trainers changes the bits of a trace under equal settings; it enters every pack_id."""
@@ -59,39 +58,6 @@ REFINED, REFINEMENTS = 3, 150
 """Best cuts that are refined further, and steps of doing so."""
 SLACK = 1.01
 """Fewer packs are worth this much longer a sweep."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slots:
-    """How many packs run side by side, and what each of them gets."""
-
-    device: Device
-    slots: int
-    cpus_per_pack: int
-    gpus_per_pack: float
-    has_compiler: bool
-    pack_memory_bytes: float | None = None
-    """That one pack may take; None: not known."""
-
-
-class CostModel(Protocol):
-    """What training costs on the device that is planned for."""
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether it rests on a measurement of this machine."""
-
-    def preferred_lanes(self, config: RunConfig, engine: Engine) -> int:
-        """Lanes beyond which a run-step gets no cheaper, within memory."""
-
-    def seconds_per_run_step(self, config: RunConfig, lanes: int, engine: Engine) -> float:
-        """Seconds of one training step of one run among so many lanes, evaluation included."""
-
-    def memory_bytes(self, config: RunConfig, lanes: int) -> float:
-        """Peak memory of the worker that trains such a pack."""
-
-    def checkpoint_bytes(self, config: RunConfig, lanes: int) -> float:
-        """Size of a checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,14 +15,12 @@ from typing import Any
 import numpy as np
 
 from orchestrator.columns import column_names
-from orchestrator.costs import stand_in
+from orchestrator.costs import CostModel, stand_in
 from orchestrator.expand import expand
 from orchestrator.packing import (
     COMPILE_S,
-    CostModel,
     Pack,
     PackingOptions,
-    Slots,
     cut,
     halved,
     makespan,
@@ -30,6 +28,7 @@ from orchestrator.packing import (
     schedule_length,
 )
 from orchestrator.run_table import Coded, RunTable
+from orchestrator.slots import Slots
 from orchestrator.spec import LoadedSpec
 from orchestrator.spec_model import SweepSpec
 from orchestrator.version import describe

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.costs import CostModel
 from orchestrator.expand import expand
-from orchestrator.packing import CostModel, Slots
 from orchestrator.plan import Plan, PlannedPack, plan_packs
+from orchestrator.slots import Slots
 from orchestrator.spec import LoadedSpec
 from results.store import SweepStore
 

@@ -16,8 +16,8 @@ from rich.console import Console
 
 from orchestrator.costs import FormulaCost
 from orchestrator.launcher import launch
-from orchestrator.packing import Slots
 from orchestrator.plan import make_plan
+from orchestrator.slots import Slots
 from orchestrator.spec import load_text
 from results.store import SweepStore
 

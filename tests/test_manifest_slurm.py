@@ -15,7 +15,7 @@ from launch_helpers import wait_until
 
 from orchestrator.costs import FormulaCost
 from orchestrator.manifests import manifest
-from orchestrator.packing import Slots
+from orchestrator.slots import Slots
 from orchestrator.spec import load_text
 from orchestrator.version import release
 

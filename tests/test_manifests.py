@@ -19,8 +19,8 @@ from orchestrator.costs import FormulaCost
 from orchestrator.errors import EXIT_BAD_DATA, EXIT_USAGE, UserError
 from orchestrator.manifests import KINDS, Given, Kind, instance_for, launch_command, manifest, resource_name
 from orchestrator.manifests.allocation import MAX_SLOTS, TARGET_S, Allocation, allocate, hours_for, node_shape
-from orchestrator.packing import Slots
 from orchestrator.plan import make_plan
+from orchestrator.slots import Slots
 from orchestrator.spec import LoadedSpec, load_spec, load_text
 
 HERE = Slots(device="cpu", slots=2, cpus_per_pack=1, gpus_per_pack=0.0, has_compiler=False)

@@ -19,7 +19,6 @@ from orchestrator.packing import (
     MAX_PACKS,
     MAX_SEGMENTS,
     PackingOptions,
-    Slots,
     cut,
     lower_bound,
     makespan,
@@ -27,6 +26,7 @@ from orchestrator.packing import (
     schedule_length,
 )
 from orchestrator.run_table import RunTable
+from orchestrator.slots import Slots
 from orchestrator.spec import load_spec, load_text
 from trainers.config import RunConfig, shape_key
 from trainers.trace import Engine, PackSettings

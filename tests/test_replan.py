@@ -9,9 +9,9 @@ from launch_helpers import SLOTS, SPEC, assert_same_traces, files_of, freeze, la
 
 from orchestrator import launcher
 from orchestrator.costs import FormulaCost
-from orchestrator.packing import Slots
 from orchestrator.plan import Plan
 from orchestrator.replanning import new_cut, not_started
+from orchestrator.slots import Slots
 from orchestrator.spec import load_text
 from orchestrator.status import read_status, status_text
 from orchestrator.worker import run_pack

@@ -20,10 +20,11 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import yaml
 
+from orchestrator.costs import CostModel
 from orchestrator.errors import EXIT_BAD_DATA, EXIT_USAGE, UserError
 from orchestrator.manifests.allocation import Allocation, allocate
-from orchestrator.packing import CostModel, Slots
 from orchestrator.plan import resolved_spec, spec_digest
+from orchestrator.slots import Slots
 from orchestrator.spec import LoadedSpec, place_folders
 from orchestrator.tune import OBJECT_STORE_BYTES
 from orchestrator.version import release

@@ -3,8 +3,9 @@
 import math
 from dataclasses import dataclass, replace
 
-from orchestrator.packing import CostModel, Device, Slots
+from orchestrator.costs import CostModel
 from orchestrator.plan import format_duration, make_plan, summarize
+from orchestrator.slots import Device, Slots
 from orchestrator.spec import LoadedSpec
 
 TARGET_S = 2 * 3600.0

@@ -32,8 +32,8 @@ from cluster_helpers import LOSSY, PATIENCE_S, LocalCluster, finished_files, vio
 from launch_helpers import commits, launch_here  # noqa: E402
 
 from orchestrator.costs import FormulaCost  # noqa: E402
-from orchestrator.packing import Slots  # noqa: E402
 from orchestrator.plan import make_plan  # noqa: E402
+from orchestrator.slots import Slots  # noqa: E402
 from orchestrator.spec import load_text  # noqa: E402
 from orchestrator.status import read_status  # noqa: E402
 from results.store import SweepStore  # noqa: E402
