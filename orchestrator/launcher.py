@@ -50,7 +50,7 @@ from trainers.expressions import Expression
 
 if TYPE_CHECKING:
     from orchestrator.on_ray import OnRay
-    from orchestrator.tune import Cluster
+    from orchestrator.ray_cluster import Cluster
 
 CALIBRATE_FROM_S = 300.0
 """A sweep that takes this long, by the estimate for another machine, is worth 20 s of measuring this one first."""
@@ -234,10 +234,10 @@ class _Launch:
         return Plan.from_json(record)
 
     def _join(self, address: str | None, stack: ExitStack) -> "Cluster":
-        from orchestrator import tune
+        from orchestrator.ray_cluster import cluster
 
         self.console.print("starting Ray" if address is None else f"joining the Ray cluster at {address}", markup=False)
-        return stack.enter_context(tune.cluster(address))
+        return stack.enter_context(cluster(address))
 
     def _stored_plan(self, loaded: LoadedSpec, slots: Slots) -> Plan:
         """The frozen plan, extended if the spec has gained runs. Raises UserError for another spec."""

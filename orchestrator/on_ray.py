@@ -13,6 +13,7 @@ from orchestrator.exits import GOES_ON
 from orchestrator.permits import Permits
 from orchestrator.plan import Plan, PlannedPack
 from orchestrator.progress import follow
+from orchestrator.ray_cluster import Cluster
 from orchestrator.remaining import newest_headers
 from orchestrator.trials import Trials
 from results.errors import FencedError
@@ -29,7 +30,7 @@ class OnRay:
 
     store: SweepStore
     plan: Plan
-    cluster: tune.Cluster
+    cluster: Cluster
     permits: Permits
     console: Console
 
@@ -65,7 +66,7 @@ class OnRay:
 
     def _schedule(self, packs: Sequence[PlannedPack], trials: Trials) -> str:
         """Have packs trained until none is left or a stop was asked for. What made Tune give up before, if it did."""
-        demands = {pack.pack_id: tune.Demand(**self.plan.demand(pack)) for pack in packs}
+        demands = {pack.pack_id: self.plan.demand(pack) for pack in packs}
         training = tune.start_training(self.cluster, self.store.root, demands, trials, self.permits)
         while not training.wait(POLL_S):
             self.cluster.require_alive()

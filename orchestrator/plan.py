@@ -28,7 +28,7 @@ from orchestrator.packing import (
     schedule_length,
 )
 from orchestrator.run_table import Coded, RunTable
-from orchestrator.slots import Slots
+from orchestrator.slots import Demand, Slots
 from orchestrator.spec import LoadedSpec
 from orchestrator.spec_model import SweepSpec
 from orchestrator.version import describe
@@ -153,12 +153,12 @@ class Plan:
     def n_runs(self) -> int:
         return sum(pack.n_runs for pack in self.packs)
 
-    def demand(self, pack: PlannedPack) -> dict[str, Any]:
+    def demand(self, pack: PlannedPack) -> Demand:
         """Cores and GPUs that a pack asks for. Its threads are its own; a share of a GPU changes no bits, so that is
         what the plan says now, for packs of the device that the plan is for."""
         is_for_now = pack.settings.device == self.slots["device"]
         gpus = self.slots["gpus_per_pack"] if is_for_now else float(pack.settings.device == "cuda")
-        return {"cpus": pack.settings.threads, "gpus": gpus}
+        return Demand(cpus=pack.settings.threads, gpus=gpus)
 
     def to_json(self) -> dict[str, Any]:
         """The content of plan.json; the store adds its `plan_id`."""

@@ -17,3 +17,11 @@ class Slots:
     has_compiler: bool
     pack_memory_bytes: float | None = None
     """That one pack may take; None: not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """What a pack asks of the machine that it runs on."""
+
+    cpus: int
+    gpus: float

@@ -5,223 +5,28 @@ the plan, what they did lies in the store, and neither is ever read through Tune
 thrown away, and `Tuner.restore` is not used: launching again builds a new Tuner over what the store lacks.
 """
 
-import atexit
-import importlib
 import logging
-import os
 import platform
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from orchestrator import ray_auth, ray_session
-from orchestrator.errors import (
-    EXIT_ENVIRONMENT,
-    EXIT_UNAVAILABLE,
-    ClusterLostError,
-    UserError,
-)
-from orchestrator.head import Head, knock
-from orchestrator.machine import Node, cpu_count, visible_gpus
+from orchestrator.errors import EXIT_ENVIRONMENT, UserError
 from orchestrator.permits import NOTHING_MORE, Permits
-from orchestrator.scratch import scratch_folder
-from orchestrator.signals import handlers_kept
+from orchestrator.ray_cluster import Cluster
+from orchestrator.slots import Demand
 from orchestrator.sources import package_folders, sources_digest
 from orchestrator.trials import Trials
 from results.places import Place
 
+if TYPE_CHECKING:
+    from results.store import SweepStore
+
 THREAD_END_S = 120.0
 """For which a Tuner is given to end. It waits 5 to 15 s for busy workers and kills them; on a machine with three such
 launches on two cores, 30 s were not always enough."""
-PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"
-"""Ray's own setting, read from the environment: for so long (a minute by default) a head may be gone."""
-PATIENCE_S = 60.0
-GRACE_S = 120.0
-"""After which Ray ends the process by itself, without a word of ours."""
-OBJECT_STORE_BYTES = 100 * 2**20
-"""Packs exchange nothing through Ray's object store; by default it would take 30 % of the memory."""
-SILENT: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cluster:
-    """What the connected Ray has when it is met."""
-
-    nodes: tuple[Node, ...]
-    scratch: Path
-    """A folder of this launch, gone when the block ends."""
-    trainings: list["Training"] = field(default_factory=list)
-    head: Head | None = None
-
-    @property
-    def cpus(self) -> int:
-        return sum(node.cpus for node in self.nodes)
-
-    @property
-    def gpus(self) -> int:
-        return sum(node.gpus for node in self.nodes)
-
-    def require_alive(self) -> None:
-        """Raises ClusterLostError if the cluster is gone for good."""
-        if self.head:
-            self.head.require_alive()
-
-
-@contextmanager
-def cluster(address: str | None) -> Iterator[Cluster]:
-    """Within the block Ray is connected: to `address`, or to a new local Ray that ends with the block.
-
-    Raises:
-        UserError: no cluster answers at the address, or the token is missing or wrong, or Ray does not start here.
-    """
-    with scratch_folder() as scratch:
-        before, here = dict(os.environ), Path.cwd()
-        patience_s = float(before.get(PATIENCE, PATIENCE_S))
-        os.environ.update({**ray_session.QUIET, PATIENCE: f"{patience_s + GRACE_S:.0f}"})
-        try:
-            # Ray puts the driver's current folder first on the workers' path: a trainers.py in it would shadow ours.
-            os.chdir(scratch)
-            with handlers_kept():
-                _connect(address, scratch)
-            os.chdir(here)
-            with _connected(scratch, patience_s) as lent:
-                yield lent
-        finally:
-            os.chdir(here)
-            os.environ.clear()
-            os.environ.update(before)
-            ray_auth.reread()
-
-
-@contextmanager
-def _connected(scratch: Path, patience_s: float) -> Iterator[Cluster]:
-    import ray
-
-    _hush()
-    head = _head(patience_s)
-    lent = Cluster(nodes=tuple(_lent(node) for node in _nodes() if node["Alive"]), scratch=scratch, head=head)
-    head.start()
-    try:
-        yield lent
-    except ClusterLostError:
-        # Without a head the Tuner never ends, and neither does ray.shutdown: the command line ends the process.
-        atexit.unregister(ray._private.worker.shutdown)
-        raise
-    except BaseException:
-        _shut_down(lent)
-        raise
-    else:
-        _shut_down(lent)
-    finally:
-        head.stop()
-
-
-def _head(patience_s: float) -> Head:
-    import ray
-
-    here = ray.get_runtime_context()
-    own_node = here.get_node_id()
-
-    def is_own_node_alive() -> bool:
-        return any(node["Alive"] for node in _nodes() if node["NodeID"] == own_node)
-
-    return Head(here.gcs_address, patience_s, is_own_node_alive)
-
-
-def _nodes() -> list[dict[str, Any]]:
-    import ray
-
-    return list(ray.nodes())  # type: ignore[no-untyped-call]
-
-
-def _lent(node: dict[str, Any]) -> Node:
-    has = node["Resources"]
-    return Node(cpus=int(has.get("CPU", 0)), gpus=int(has.get("GPU", 0)), memory_bytes=has.get("memory"))
-
-
-def _hush() -> None:
-    """Ray prints what nodes report of workers and raylets that died, with their whole logs, over our own lines."""
-    ray_worker = importlib.import_module("ray._private.worker")
-    ray_worker.print_to_stdstream = lambda *args, **options: None  # type: ignore[attr-defined]
-
-
-def _shut_down(lent: Cluster) -> None:
-    """A Tuner at work when Ray goes crashes the process (seen: a segmentation fault), so it is ended first."""
-    import ray
-
-    try:
-        for training in lent.trainings:
-            training.end()
-            training.wait(THREAD_END_S)
-    finally:
-        ray.shutdown()
-
-
-def _connect(address: str | None, scratch: Path) -> None:
-    if address is not None:
-        _join(address)
-        return
-    ray_auth.start_guarded()
-    _lead_workers_to_our_packages()
-    for is_last in (False, True):
-        try:
-            _start_local(scratch)
-        except Exception as error:  # Ray raises a plain Exception after 30 s, which a busy machine may need
-            if is_last:
-                raise UserError(
-                    f"Ray does not start on this machine: {_first_line(error)}",
-                    exit_code=EXIT_UNAVAILABLE,
-                    hint="Is it out of memory, or very busy? `--local` trains without Ray, with the same result.",
-                ) from error
-        else:
-            return
-
-
-def _start_local(scratch: Path) -> None:
-    import ray
-
-    ray.init(
-        address="local",
-        num_cpus=cpu_count(),
-        num_gpus=visible_gpus(),
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        # One level down: Ray makes this folder writable for everybody.
-        _temp_dir=str(scratch / "ray"),
-        **SILENT,
-    )
-
-
-def _join(address: str) -> None:
-    import ray
-
-    try:
-        knock(address)
-        ray_session.meet(address)
-        ray.init(address=address, runtime_env=ray_session.runtime_env(), **SILENT)
-        ray_session.require_guard(address)
-    except (OSError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
-        if ray_auth.is_about_the_token(error):
-            raise ray_auth.wrong_token(address) from error
-        raise UserError(
-            f"no Ray cluster answers at {address}: {_first_line(error)}",
-            exit_code=EXIT_UNAVAILABLE,
-            hint="`ray status --address HOST:6379` shows whether it is up; without --address a local Ray is started.",
-        ) from error
-
-
-def _lead_workers_to_our_packages() -> None:
-    """Workers of a local Ray inherit this environment and find our packages where this process found them."""
-    roots = dict.fromkeys(str(folder.parent) for folder in package_folders())
-    old = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([*roots, *([old] if old else [])])
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @dataclass(kw_only=True)
@@ -244,18 +49,15 @@ class Training:
         """Ask the Tuner to end; workers that are still at work are killed."""
         self.end_mark.touch()
 
+    def end_and_wait(self) -> None:
+        """Before Ray itself goes."""
+        self.end()
+        self.wait(THREAD_END_S)
+
     def end_if_idle(self) -> None:
         """End it if no pack is at work: those that wait for a node might wait for ever."""
         if not self.trials.at_work:
             self.end()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Demand:
-    """What a pack asks Ray for."""
-
-    cpus: int
-    gpus: float
 
 
 def start_training(
@@ -269,14 +71,14 @@ def start_training(
     # What goes wrong lies in the packs' folders, or in `crash`; Tune would print it as well.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     options = {"root": str(root), "attempt": trials.attempt, "permits": permits}
-    scratch = lent.scratch / f"tune-{len(lent.trainings)}"
+    scratch = lent.scratch / f"tune-{len(lent.before_shutdown)}"
     scratch.mkdir()
     crash: list[str] = []
     tuner = _tuner(demands, options, scratch, trials)
     thread = threading.Thread(target=_fit, args=(tuner, crash), name="tune", daemon=True)
     training = Training(thread=thread, trials=trials, end_mark=_end_mark(scratch), crash=crash)
     thread.start()
-    lent.trainings.append(training)
+    lent.before_shutdown.append(training.end_and_wait)
     return training
 
 
@@ -464,7 +266,7 @@ def train_in_worker(
     return try_pack(store.root, pack_id, attempt, store.stop_requested, permits)
 
 
-def _require_folder(store: Any) -> None:
+def _require_folder(store: "SweepStore") -> None:
     """Raises UserError on a node that joined after the others were asked, and does not see the sweep's folder."""
     if not store.exists():
         raise UserError(
@@ -473,7 +275,7 @@ def _require_folder(store: Any) -> None:
         )
 
 
-def _was_given_up(store: Any, pack_id: str, attempt: int) -> bool:
+def _was_given_up(store: "SweepStore", pack_id: str, attempt: int) -> bool:
     """Whether this very launch has said that the pack has failed."""
     failure = store.pack(store.current_pack(pack_id)).failure()
     return failure is not None and failure.attempt == attempt

@@ -6,6 +6,7 @@ import pytest
 from launch_helpers import SPEC, freeze
 
 from orchestrator.plan import Plan
+from orchestrator.slots import Demand
 from orchestrator.status import read_status
 from orchestrator.trials import DEATHS_ALLOWED, Trials, in_short
 from orchestrator.worker import run_pack
@@ -113,9 +114,9 @@ def test_of_what_ray_says_the_telling_line_is_repeated(reason: str, told: str):
 def test_each_pack_asks_for_its_own_threads_and_the_plans_share_of_a_gpu(tmp_path: Path):
     freeze(tmp_path / "sweep", SPEC)
     plan = Plan.from_json(SweepStore(tmp_path / "sweep").read_plan())
-    assert plan.demand(plan.packs[0]) == {"cpus": 1, "gpus": 0.0}
+    assert plan.demand(plan.packs[0]) == Demand(cpus=1, gpus=0.0)
     shared = Plan.from_json({**plan.to_json(), "slots": {**plan.slots, "gpus_per_pack": 0.25}})
-    assert shared.demand(plan.packs[0]) == {"cpus": 1, "gpus": 0.25}
+    assert shared.demand(plan.packs[0]) == Demand(cpus=1, gpus=0.25)
     # Packs that were begun on CPUs, in a plan that was made anew for GPUs.
     mixed = Plan.from_json({**plan.to_json(), "slots": {**plan.slots, "gpus_per_pack": 0.25, "device": "cuda"}})
-    assert mixed.demand(plan.packs[0]) == {"cpus": 1, "gpus": 0.0}
+    assert mixed.demand(plan.packs[0]) == Demand(cpus=1, gpus=0.0)

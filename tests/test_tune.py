@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from launch_helpers import SPEC, freeze, launch_here
 
-from orchestrator import ray_auth, scratch, sources, tune, worker
+from orchestrator import ray_auth, ray_cluster, scratch, sources, tune, worker
 from orchestrator.errors import UserError
 from orchestrator.machine import Node
+from orchestrator.ray_cluster import Cluster, cluster
 from orchestrator.scratch import scratch_folder
 from orchestrator.signals import StopNow
-from orchestrator.tune import Cluster, cluster, require_same_sources, train_in_worker
+from orchestrator.tune import require_same_sources, train_in_worker
 from results.store import SweepStore
 
 
@@ -112,7 +113,7 @@ def test_workers_find_our_packages_and_not_those_of_the_current_folder(ray_init:
         assert Path.cwd() == here
     (call,) = ray_init
     assert call["cwd"] != here
-    assert call["environ"]["PYTHONPATH"].split(os.pathsep)[0] == str(Path(tune.__file__).parent.parent)
+    assert call["environ"]["PYTHONPATH"].split(os.pathsep)[0] == str(Path(ray_cluster.__file__).parent.parent)
 
 
 def test_a_ray_that_does_not_start_is_tried_twice_and_is_an_error_with_a_way_out(
@@ -332,7 +333,7 @@ def test_a_pack_that_fits_nowhere_is_an_error_and_does_not_wait_for_ever(
     def small(address: str | None) -> Iterator[Cluster]:
         yield Cluster(nodes=(Node(cpus=4, gpus=1),), scratch=tmp_path)
 
-    monkeypatch.setattr(tune, "cluster", small)
+    monkeypatch.setattr(ray_cluster, "cluster", small)
     with pytest.raises(UserError, match="Ray has 4 and 1") as caught:
         launch_here(spec, tmp_path / "sweep", local=False)
     assert caught.value.exit_code == 78
