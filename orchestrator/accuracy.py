@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from orchestrator.plan import PlannedPack, format_duration
+from orchestrator.plan import PlannedPack
+from orchestrator.plan_summary import format_duration
 from results.headers import Header
 
 

@@ -5,6 +5,7 @@ amendment of the plan. Old packs stay as they are, to the bit. Whatever else dif
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from orchestrator.columns import column_names
 from orchestrator.costs import CostModel
 from orchestrator.errors import EXIT_CONFLICT, UserError
 from orchestrator.expand import expand
-from orchestrator.plan import Plan, axes_of, normalized_spec, plan_packs, resolved_spec, spec_changes, spec_digest
+from orchestrator.plan import Plan, axes_of, plan_packs
+from orchestrator.resolved import normalized_spec, resolved_spec, spec_changes, spec_digest
 from orchestrator.run_table import RunTable
 from orchestrator.slots import Slots
 from orchestrator.spec import LoadedSpec
@@ -21,6 +23,24 @@ from results.places import Place
 
 GROWING = ("grid", "zip", "sample", "where", "seeds")
 """The parts of a spec that say which runs there are, and not how one is trained."""
+BUDGET = {"steps", "grid.steps", "zip.steps"}
+LARGER_BUDGET = (
+    "Nothing was changed. Runs that ended cannot go on: that takes the optimizer's state, which is not kept. "
+    "Train the new budget from the start, into a folder of its own, with --out DIR; the same seeds pass "
+    "through the same states on the way."
+)
+"""What people ask a finished sweep for. The moments of the optimizer go with the last checkpoint of a pack, and weights
+alone are not the state."""
+OTHERWISE = "Nothing was changed. Undo the edit, or launch the new spec into another folder with --out DIR."
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Growth:
+    """The runs of a spec, beside a plan."""
+
+    runs: RunTable
+    added: RunTable
+    """Those that the plan lacks."""
 
 
 def is_of(plan: Plan, loaded: LoadedSpec) -> bool:
@@ -28,54 +48,41 @@ def is_of(plan: Plan, loaded: LoadedSpec) -> bool:
     return spec_digest(plan.spec) == spec_digest(resolved_spec(loaded.spec))
 
 
-def added_runs(plan: Plan, loaded: LoadedSpec, folder: Place) -> RunTable:
-    """The runs of a spec that the plan lacks.
+def growth_of(plan: Plan, loaded: LoadedSpec, folder: Place) -> Growth:
+    """What a spec asks for beyond the plan.
 
     Raises:
         UserError: the spec differs in anything but added runs (73).
     """
     changes = spec_changes(normalized_spec(plan.spec), normalized_spec(resolved_spec(loaded.spec)))
-    if any(change.partition(":")[0].partition(".")[0] not in GROWING for change in changes):
+    if any(path.partition(".")[0] not in GROWING for path in changes):
         raise _refusal(folder, changes)
-    table = expand(loaded.spec)
-    known, wanted = np.concatenate([pack.run_ids for pack in plan.packs]), table.run_ids()
+    runs = expand(loaded.spec)
+    known, wanted = np.concatenate([pack.run_ids for pack in plan.packs]), runs.run_ids()
     lost = int(np.isin(known, wanted, invert=True).sum())
     if lost:
-        raise _refusal(folder, [*changes, f"{lost:,} of {len(known):,} runs of the sweep are not in this spec"])
-    further = [name for name in column_names(table.columns) if name not in plan.columns]
+        raise _refusal(folder, changes, f"{lost:,} of {len(known):,} runs of the sweep are not in this spec")
+    further = [name for name in column_names(runs.columns) if name not in plan.columns]
     if further:
-        raise _refusal(folder, [*changes, f"tables of the sweep have no column {', '.join(further)}"])
-    return table.take(np.isin(wanted, known, invert=True))
+        raise _refusal(folder, changes, f"tables of the sweep have no column {', '.join(further)}")
+    return Growth(runs=runs, added=runs.take(np.isin(wanted, known, invert=True)))
 
 
-def extension(plan: Plan, loaded: LoadedSpec, added: RunTable, slots: Slots, cost: CostModel) -> dict[str, Any]:
+def extension(loaded: LoadedSpec, growth: Growth, slots: Slots, cost: CostModel) -> dict[str, Any]:
     """What SweepStore.extend takes: packs of the added runs, and the parts of the plan that tell of all runs."""
-    resolved = resolved_spec(loaded.spec)
+    resolved, added = resolved_spec(loaded.spec), growth.added
     packs = plan_packs(loaded.spec, added, slots, cost) if added.n_runs else ()
-    changed: Mapping[str, Any] = {
-        "spec": resolved,
-        "spec_sha256": spec_digest(resolved),
-        "axes": axes_of(expand(loaded.spec)),
+    return {
+        "packs": [pack.to_json() for pack in packs],
+        "changed": {"spec": resolved, "spec_sha256": spec_digest(resolved), "axes": axes_of(growth.runs)},
+        "reason": f"{added.n_runs:,} runs were added to the spec",
     }
-    reason = f"{added.n_runs:,} runs were added to the spec"
-    return {"packs": [pack.to_json() for pack in packs], "changed": changed, "reason": reason}
 
 
-def _refusal(folder: Place, changes: list[str]) -> UserError:
+def _refusal(folder: Place, changes: Mapping[str, str], why: str = "") -> UserError:
+    lines = [f"{path}: {change}" for path, change in changes.items()] + [why] * bool(why)
     return UserError(
-        f"{folder} was launched with another spec:\n" + "\n".join(f"  {change}" for change in changes),
+        f"{folder} was launched with another spec:\n" + "\n".join(f"  {line}" for line in lines),
         exit_code=EXIT_CONFLICT,
-        hint=_hint_for(changes),
+        hint=LARGER_BUDGET if not why and changes.keys() <= BUDGET else OTHERWISE,
     )
-
-
-def _hint_for(changes: list[str]) -> str:
-    """What to do about a spec that differs. A larger budget is what people ask a finished sweep for, so it has words of
-    its own: the moments of the optimizer go with the last checkpoint of a pack, and weights alone are not the state."""
-    if {change.partition(":")[0] for change in changes} <= {"steps", "grid.steps", "zip.steps"}:
-        return (
-            "Nothing was changed. Runs that ended cannot go on: that takes the optimizer's state, which is not kept. "
-            "Train the new budget from the start, into a folder of its own, with --out DIR; the same seeds pass "
-            "through the same states on the way."
-        )
-    return "Nothing was changed. Undo the edit, or launch the new spec into another folder with --out DIR."

@@ -22,22 +22,16 @@ from orchestrator.calibration import calibrate, stored_cost
 from orchestrator.code_file import admit, bytes_of, require_allowed
 from orchestrator.environment import agreed
 from orchestrator.errors import EXIT_BAD_DATA, EXIT_IO, EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, UserError
-from orchestrator.extension import added_runs, extension, is_of
+from orchestrator.extension import extension, growth_of, is_of
 from orchestrator.machine import find_slots, slots_of_nodes
 from orchestrator.outcome import LaunchResult, is_labelled, outcome, report
 from orchestrator.permits import Permits
-from orchestrator.plan import (
-    Plan,
-    PlannedPack,
-    compiling_text,
-    format_duration,
-    make_plan,
-    resolved_spec,
-    summarize,
-)
+from orchestrator.plan import Plan, PlannedPack, make_plan
+from orchestrator.plan_summary import compiling_text, format_duration, summarize
 from orchestrator.progress import QuietConsole, follow
 from orchestrator.remaining import newest_headers, unfinished
 from orchestrator.replanning import new_cut, not_started
+from orchestrator.resolved import resolved_spec
 from orchestrator.signals import StopNow, StopRequest, drain_on_signals
 from orchestrator.slots import Slots
 from orchestrator.spec import LoadedSpec, load_spec, load_text
@@ -103,7 +97,7 @@ def launch(
     if store.exists():
         plan = Plan.from_json(store.read_plan())
         if not is_of(plan, loaded):
-            added_runs(plan, loaded, store.root)  # refuses other changes before anything is written
+            growth_of(plan, loaded, store.root)  # refuses other changes before anything is written
         elif not unfinished(store, plan, selected) and is_labelled(store, headers := newest_headers(store, plan)):
             note = "nothing to do: all that was asked for is here"
             return report(store, plan, console, EXIT_OK, note, headers=headers)
@@ -244,9 +238,9 @@ class _Launch:
         plan = Plan.from_json(self.store.read_plan())
         if is_of(plan, loaded):
             return plan
-        added = added_runs(plan, loaded, self.store.root)
-        self.store.extend(**extension(plan, loaded, added, slots, stored_cost(slots)))
-        self.console.print(Text(f"the spec has {added.n_runs:,} runs more than the plan: added"), soft_wrap=True)
+        growth = growth_of(plan, loaded, self.store.root)
+        self.store.extend(**extension(loaded, growth, slots, stored_cost(slots)))
+        self.console.print(Text(f"the spec has {growth.added.n_runs:,} runs more than the plan: added"), soft_wrap=True)
         return Plan.from_json(self.store.read_plan())
 
     def _cut_anew(self, plan: Plan, loaded: LoadedSpec, slots: Slots, attempt: int) -> Plan:

@@ -17,7 +17,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from orchestrator.plan import Plan, PlannedPack, format_duration
+from orchestrator.plan import Plan, PlannedPack
+from orchestrator.plan_summary import format_duration
 from results.errors import StoreError
 from results.headers import Header
 from results.objects import ObjectPath

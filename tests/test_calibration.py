@@ -19,7 +19,8 @@ from orchestrator.calibration import (
     read_calibration,
     stored_cost,
 )
-from orchestrator.plan import make_plan, plan_text
+from orchestrator.plan import make_plan
+from orchestrator.plan_summary import plan_text
 from orchestrator.spec import load_text
 from trainers.config import RunConfig
 from trainers.cost import SPEEDS, Speed, seconds_per_run_step, work_of_step

@@ -12,7 +12,8 @@ from orchestrator.errors import UserError
 from orchestrator.expand import expand
 from orchestrator.machine import Node, find_slots, free_memory, slots_of, slots_of_nodes
 from orchestrator.packing import PackingOptions, cut
-from orchestrator.plan import make_plan, plan_text, summarize
+from orchestrator.plan import make_plan
+from orchestrator.plan_summary import plan_text, summarize
 from orchestrator.spec import load_text
 from orchestrator.spec_model import Resources
 from results import open_sweep

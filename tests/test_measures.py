@@ -14,7 +14,8 @@ from launch_helpers import SLOTS, freeze, launch_here
 from trainers_helpers import end_of, settings, toy, trace, train, transformer
 
 from orchestrator.costs import FormulaCost
-from orchestrator.plan import make_plan, summarize
+from orchestrator.plan import make_plan
+from orchestrator.plan_summary import summarize
 from orchestrator.spec import load_text
 from orchestrator.worker import run_pack
 from results import open_sweep

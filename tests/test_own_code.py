@@ -27,7 +27,7 @@ from orchestrator.errors import SpecError, UserError
 from orchestrator.expand import expand
 from orchestrator.jobs import verbs
 from orchestrator.permits import Permits
-from orchestrator.plan import resolved_spec, spec_digest
+from orchestrator.resolved import resolved_spec, spec_digest
 from orchestrator.sources import sources_digest
 from orchestrator.spec import load_spec, load_text
 from results import open_sweep

@@ -12,16 +12,9 @@ from orchestrator.columns import CONFIG_COLUMNS
 from orchestrator.costs import FormulaCost
 from orchestrator.expand import expand
 from orchestrator.packing import MAX_FILES, MAX_PACKS
-from orchestrator.plan import (
-    Plan,
-    format_duration,
-    make_plan,
-    plan_text,
-    resolved_spec,
-    spec_changes,
-    spec_digest,
-    summarize,
-)
+from orchestrator.plan import Plan, make_plan
+from orchestrator.plan_summary import format_duration, plan_text, summarize
+from orchestrator.resolved import resolved_spec, spec_changes, spec_digest
 from orchestrator.spec import load_text
 from results.plan_files import plan_identity
 from trainers.schedule import evaluation_steps
@@ -93,9 +86,9 @@ def test_a_key_that_an_earlier_version_did_not_know_stands_at_its_default():
 
 def test_changes_of_a_spec_are_named_field_by_field():
     old, new = (resolved_spec(load_text(text).spec) for text in (SPEC, SPEC.replace("steps: 60", "steps: 61")))
-    assert spec_changes(old, new) == ["steps: 60 -> 61"]
+    assert spec_changes(old, new) == {"steps": "60 -> 61"}
     wider = resolved_spec(load_text(SPEC.replace("width: [4, 6]", "width: [4, 8]")).spec)
-    assert spec_changes(old, wider) == ["grid.width: [4, 6] -> [4, 8]"]
+    assert spec_changes(old, wider) == {"grid.width": "[4, 6] -> [4, 8]"}
 
 
 def test_durations_have_two_units_at_most():

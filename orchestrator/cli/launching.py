@@ -36,7 +36,8 @@ def plan(spec: Spec, settings: Settings = None, as_json: Json = False) -> None:
     """Show the runs, the packs, the time and the files of a sweep. Writes nothing."""
     from orchestrator.calibration import read_calibration, stored_cost
     from orchestrator.machine import find_slots
-    from orchestrator.plan import make_plan, plan_json, plan_text
+    from orchestrator.plan import make_plan
+    from orchestrator.plan_summary import plan_json, plan_text
     from orchestrator.spec import load_spec
 
     loaded = load_spec(spec, pairs(settings))

@@ -14,7 +14,7 @@ from orchestrator.jobs.follow import LetGo, follow
 from orchestrator.jobs.records import ENDED, Job, exit_code, find, live_job, lost, metadata, next_id
 from orchestrator.jobs.upload import make_upload
 from orchestrator.manifests import require_absolute_data, resource_name
-from orchestrator.plan import resolved_spec, spec_digest
+from orchestrator.resolved import resolved_spec, spec_digest
 from orchestrator.spec import LoadedSpec
 from orchestrator.version import release
 from results.objects import SCHEME

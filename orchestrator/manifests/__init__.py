@@ -23,8 +23,8 @@ import yaml
 from orchestrator.costs import CostModel
 from orchestrator.errors import EXIT_BAD_DATA, EXIT_USAGE, UserError
 from orchestrator.manifests.allocation import Allocation, allocate
-from orchestrator.plan import resolved_spec, spec_digest
 from orchestrator.ray_cluster import OBJECT_STORE_BYTES
+from orchestrator.resolved import resolved_spec, spec_digest
 from orchestrator.slots import Slots
 from orchestrator.spec import LoadedSpec, place_folders
 from orchestrator.version import release

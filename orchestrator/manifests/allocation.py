@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass, replace
 
 from orchestrator.costs import CostModel
-from orchestrator.plan import format_duration, make_plan, summarize
+from orchestrator.plan import make_plan
+from orchestrator.plan_summary import format_duration, summarize
 from orchestrator.slots import Device, Slots
 from orchestrator.spec import LoadedSpec
 
