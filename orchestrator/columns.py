@@ -7,13 +7,16 @@ one in effect), and fields that a run does not use, which are null.
 
 import functools
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainers import own_code
 from trainers.config import FOLLOWS, WHEREABOUTS, RunConfig
 from trainers.models.layout import parameter_count
 from trainers.tasks import build, table_size, val_size
 from trainers.tasks.shapes import SEQUENCES, has_accuracy, has_symbols
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 CONFIG_COLUMNS = (
     "task", "task_kind", "modulus", "model", "width", "depth", "heads", "init_scale", "optimizer", "learning_rate",
@@ -32,6 +35,13 @@ def config_columns(configs: Sequence[RunConfig], names: Sequence[str]) -> dict[s
     """One value a run for each column."""
     rows = [_values(config) for config in configs]
     return {name: [row[name] for row in rows] for name in names}
+
+
+def config_rows(run_ids: Sequence[str], configs: Sequence[RunConfig], names: Sequence[str]) -> "pa.Table":
+    """The same as a table, with `run_id` before."""
+    from results.schema import config_table
+
+    return config_table(names, fixed={}, varying={"run_id": run_ids, **config_columns(configs, names)})
 
 
 def _values(config: RunConfig) -> dict[str, Any]:

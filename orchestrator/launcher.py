@@ -12,6 +12,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -104,34 +105,44 @@ def launch(
     require_allowed(loaded.spec.code, allowed=allow_code, command=f"grokctl launch {shlex.quote(str(loaded.path))}")
     # The nodes of a cluster may differ in their hardware, and a pack goes on where there is room.
     permits = Permits(environment=accept_environment or ("hardware" if address else False), code=allow_code)
-    launching = _Launch(store, console, permits, max_hours=max_hours, take_over=take_over, replan=replan)
-    return launching.run(loaded, selected, address, local)
+    launching = _Launch(
+        store=store,
+        console=console,
+        permits=permits,
+        loaded=loaded,
+        selected=selected,
+        address=address,
+        local=local,
+        max_hours=max_hours,
+        take_over=take_over,
+        replan=replan,
+    )
+    return launching.run()
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Launch:
-    """One launch, while it holds the sweep's folder."""
+    """One launch, while it holds the sweep's folder. What it was asked for are the arguments of `launch`."""
 
-    def __init__(
-        self,
-        store: SweepStore,
-        console: Console,
-        permits: Permits,
-        *,
-        max_hours: float | None,
-        take_over: bool,
-        replan: bool,
-    ) -> None:
-        self.store, self.console, self.permits = store, console, permits
-        self.max_hours, self.take_over, self.replan = max_hours, take_over, replan
+    store: SweepStore
+    console: Console
+    permits: Permits
+    loaded: LoadedSpec
+    selected: Expression | None
+    address: str | None
+    local: bool
+    max_hours: float | None
+    take_over: bool
+    replan: bool
 
-    def run(self, loaded: LoadedSpec, selected: Expression | None, address: str | None, local: bool) -> LaunchResult:
+    def run(self) -> LaunchResult:
         with self.store.lock(take_over=self.take_over) as note, drain_on_signals(self._say_draining) as request:
             if note:
                 self.console.print(Text(f"note: {note}"), soft_wrap=True)
             try:
-                plan = self._train(loaded, selected, address, local, request)
+                plan = self._train(request)
                 self._write_tables(plan)
-                return self._end(plan, selected, request)
+                return self._end(plan, request)
             except StopNow as stop:
                 return self._stopped(stop.exit_code)
             finally:
@@ -150,51 +161,46 @@ class _Launch:
             f"{number.name}: stopping at the next commit of each pack; once more to stop at once", style="bold"
         )
 
-    def _train(
-        self, loaded: LoadedSpec, selected: Expression | None, address: str | None, local: bool, request: StopRequest
-    ) -> Plan:
+    def _train(self, request: StopRequest) -> Plan:
         """Train what is unfinished, on a Ray that lives as long as that takes. Returns the plan."""
         with ExitStack() as stack:
-            joined = self._join(address, stack) if address else None
-            resources = loaded.spec.resources
+            joined = self._connect(stack) if self.address else None
+            resources = self.loaded.spec.resources
             slots = slots_of_nodes(resources, joined.nodes) if joined else find_slots(resources)
-            plan = (
-                self._stored_plan(loaded, slots)
-                if self.store.exists()
-                else self._create(loaded, slots, is_own=joined is None)
-            )
+            plan = self._stored_plan(slots) if self.store.exists() else self._create(slots, is_own=joined is None)
             for pack in plan.packs:
                 self.store.pack(pack.pack_id).tidy()  # a kill right after a pack's end leaves its checkpoints
-            packs = unfinished(self.store, plan, selected)
+            packs = unfinished(self.store, plan, self.selected)
             if not packs:
                 return plan
-            _require_data(packs)
-            self._try_code(packs[0])
-            if joined is not None:
-                self._require_same_code()
-            if joined is None and not self.permits.environment:
-                self._require_same_environment(packs)
+            self._refuse_what_would_fail(packs, is_own=joined is None)
             if not request:
                 self.store.clear_stop()  # of an earlier launch
             attempt = self.store.begin_attempt()
             if self.replan:
-                plan = self._cut_anew(plan, loaded, slots, attempt)
-                packs = unfinished(self.store, plan, selected)
+                plan = self._cut_anew(plan, slots, attempt)
+                packs = unfinished(self.store, plan, self.selected)
             self._announce(plan, packs, attempt)
             self._tell_of_other_slots(plan, slots)
             stack.enter_context(self._time_limit())
-            if local:
+            if self.local:
                 self._train_here(plan, packs, attempt)
             else:
-                on_ray = self._on_ray(plan, joined or self._join(None, stack))
+                on_ray = self._on_ray(plan, joined or self._connect(stack))
                 on_ray.require_room(may_grow=joined is not None)
                 on_ray.train(packs, attempt)
             return self._amended(plan)
 
-    def _require_same_code(self) -> None:
-        from orchestrator import ray_session
+    def _refuse_what_would_fail(self, packs: Sequence[PlannedPack], *, is_own: bool) -> None:
+        """Before a worker starts. `is_own`: workers run on this very machine."""
+        _require_data(packs)
+        self._try_code(packs[0])
+        if not is_own:
+            from orchestrator import ray_session
 
-        ray_session.require_same_everywhere(str(self.store.root))
+            ray_session.require_same_everywhere(str(self.store.root))
+        elif not self.permits.environment:
+            self._require_same_environment(packs)
 
     def _try_code(self, pack: PlannedPack) -> None:
         """The user's code, with one of its runs on a few examples: what is wrong with it is said here, once, and not by
@@ -209,7 +215,7 @@ class _Launch:
             self.console.print(Text(f"note: {note}"), soft_wrap=True)
 
     def _require_same_environment(self, packs: Sequence[PlannedPack]) -> None:
-        """Workers look themselves; here it is said before one starts, where they run on this very machine."""
+        """Workers look themselves; here it is said once."""
         begun = [(pack, header) for pack in packs if (header := self.store.pack(pack.pack_id).newest_header())]
         if not begun:
             return
@@ -227,27 +233,28 @@ class _Launch:
                 self.console.print(Text(text), style="yellow", soft_wrap=True)
         return Plan.from_json(record)
 
-    def _join(self, address: str | None, stack: ExitStack) -> "Cluster":
+    def _connect(self, stack: ExitStack) -> "Cluster":
         from orchestrator.ray_cluster import cluster
 
-        self.console.print("starting Ray" if address is None else f"joining the Ray cluster at {address}", markup=False)
-        return stack.enter_context(cluster(address))
+        what = f"joining the Ray cluster at {self.address}" if self.address else "starting Ray"
+        self.console.print(what, markup=False)
+        return stack.enter_context(cluster(self.address or None))
 
-    def _stored_plan(self, loaded: LoadedSpec, slots: Slots) -> Plan:
+    def _stored_plan(self, slots: Slots) -> Plan:
         """The frozen plan, extended if the spec has gained runs. Raises UserError for another spec."""
         plan = Plan.from_json(self.store.read_plan())
-        if is_of(plan, loaded):
+        if is_of(plan, self.loaded):
             return plan
-        growth = growth_of(plan, loaded, self.store.root)
-        self.store.extend(**extension(loaded, growth, slots, stored_cost(slots)))
+        growth = growth_of(plan, self.loaded, self.store.root)
+        self.store.extend(**extension(self.loaded, growth, slots, stored_cost(slots)))
         self.console.print(Text(f"the spec has {growth.added.n_runs:,} runs more than the plan: added"), soft_wrap=True)
         return Plan.from_json(self.store.read_plan())
 
-    def _cut_anew(self, plan: Plan, loaded: LoadedSpec, slots: Slots, attempt: int) -> Plan:
+    def _cut_anew(self, plan: Plan, slots: Slots, attempt: int) -> Plan:
         """The plan, amended for these slots. Launches before this one can commit nothing any more, so what has not
         started by now never will."""
         waiting = not_started(plan, self.store)
-        cut = new_cut(waiting, loaded, slots, stored_cost(slots)) if waiting else None
+        cut = new_cut(waiting, self.loaded, slots, stored_cost(slots)) if waiting else None
         if cut is None:
             self.console.print("nothing to cut anew: " + ("the plan fits" if waiting else "every pack has begun"))
             return plan
@@ -262,13 +269,13 @@ class _Launch:
             what = f"planned for {planned[0]:,} slots ({planned[1]}); now there are {slots.slots:,} ({slots.device})"
             self.console.print(Text(f"{what}: --replan cuts packs that have not started anew"), soft_wrap=True)
 
-    def _create(self, loaded: LoadedSpec, slots: Slots, *, is_own: bool) -> Plan:
-        plan = make_plan(loaded, slots, stored_cost(slots))
+    def _create(self, slots: Slots, *, is_own: bool) -> Plan:
+        plan = make_plan(self.loaded, slots, stored_cost(slots))
         if not plan.calibrated and is_own and summarize(plan).estimated_s >= CALIBRATE_FROM_S:
             self._calibrate(slots)
-            plan = make_plan(loaded, slots, stored_cost(slots))
-        code = None if loaded.spec.code is None else bytes_of(loaded.spec.code).decode()
-        SweepStore.create(self.store.root, spec_text=loaded.text, plan=plan.to_json(), code_text=code)
+            plan = make_plan(self.loaded, slots, stored_cost(slots))
+        code = None if self.loaded.spec.code is None else bytes_of(self.loaded.spec.code).decode()
+        SweepStore.create(self.store.root, spec_text=self.loaded.text, plan=plan.to_json(), code_text=code)
         return plan
 
     def _calibrate(self, slots: Slots) -> None:
@@ -326,8 +333,8 @@ class _Launch:
 
         write_tables(self.store, plan)
 
-    def _end(self, plan: Plan, selected: Expression | None, request: StopRequest) -> LaunchResult:
-        left = unfinished(self.store, plan, selected)
+    def _end(self, plan: Plan, request: StopRequest) -> LaunchResult:
+        left = unfinished(self.store, plan, self.selected)
         failures = [failure for pack in left if (failure := self.store.pack(pack.pack_id).failure())]
         if request.exit_code is not None:
             return report(self.store, plan, self.console, request.exit_code, "stopped as asked")

@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from orchestrator.columns import config_columns
+from orchestrator.columns import config_rows
 from orchestrator.plan import Plan, PlannedPack
 from results.classify import ClassifierSettings, label_runs
 from results.places import Place
-from results.schema import config_table, trace_schema
+from results.schema import trace_schema
 from results.store import SweepStore
 from results.sweep import Sweep
 
@@ -79,8 +79,7 @@ def _runs_of(store: SweepStore, pack: PlannedPack, plan: Plan) -> pa.Table:
     ends = {run.run_id: run for run in stored.outcomes()}
     failure = stored.failure()
     missing = "failed" if failure and not failure.is_pause and not stored.is_done() else None
-    columns = config_columns(pack.configs(), plan.columns)
-    table = config_table(plan.columns, fixed={}, varying={"run_id": pack.run_ids, **columns})
+    table = config_rows(pack.run_ids, pack.configs(), plan.columns)
     runs = [ends.get(run_id) for run_id in pack.run_ids]
     ended: dict[str, pa.Array] = {
         "pack_id": pa.array([pack.pack_id] * pack.n_runs),

@@ -12,6 +12,7 @@ import platform
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ import pyarrow as pa
 import torch
 
 from orchestrator.code_file import admit
-from orchestrator.columns import config_columns
+from orchestrator.columns import config_rows
 from orchestrator.environment import ACCEPTED, agreed, bits_of
 from orchestrator.errors import EXIT_ENVIRONMENT, UserError
 from orchestrator.kernel_cache import discard_cut_short
@@ -33,9 +34,9 @@ from results.errors import FencedError, StorageError
 from results.headers import RunOutcome
 from results.objects import ObjectPath
 from results.pack_log import PackLog
-from results.pack_store import PackStore
+from results.pack_store import PackStore, ResumePoint
 from results.places import Place
-from results.schema import config_table, further_table, trace_table
+from results.schema import further_table, trace_table
 from results.store import SweepStore
 from trainers.config import RunConfig
 from trainers.errors import CodeError
@@ -92,10 +93,7 @@ def run_pack(
     store = SweepStore(root)
     pack_id = _after_a_kill(store, store.current_pack(pack_id), attempt)
     try:
-        record = store.read_plan()
-        if "code_text" in record:
-            _admit_code(store, pack_id, record, permits)
-        return _run(record, pack_id, store.pack(pack_id), attempt, should_stop, permits)
+        return _run(store, pack_id, attempt, should_stop, permits)
     except FencedError:
         raise  # the pack is another worker's by now, and so is what lies in its folder
     except Exception as error:
@@ -111,13 +109,6 @@ def run_pack(
     # Outside the handler: the exception's frames held the tensors that there was no room for.
     _release_memory()
     return run_pack(root, smaller, attempt, should_stop=should_stop, permits=permits)
-
-
-def _admit_code(store: SweepStore, pack_id: str, record: Mapping[str, Any], permits: Permits) -> None:
-    """Run the user's code, from the sweep's folder. Raises UserError unless that is allowed."""
-    if not store.pack(pack_id).is_done():
-        pack = Plan.from_json(record).by_id[pack_id]
-        admit(store.code_path, pack.values("code_sha256")[0], pack.values("code")[0], allowed=permits.code)
 
 
 def _after_a_kill(store: SweepStore, pack_id: str, attempt: int) -> str:
@@ -172,75 +163,102 @@ def _log(pack_store: PackStore, attempt: int) -> PackLog:
     return PackLog(pack_store.files.folder, **about)
 
 
-def _run(
-    record: Mapping[str, Any],
-    pack_id: str,
-    pack_store: PackStore,
-    attempt: int,
-    should_stop: Callable[[], bool],
-    permits: Permits,
-) -> End:
+def _run(store: SweepStore, pack_id: str, attempt: int, should_stop: Callable[[], bool], permits: Permits) -> End:
+    """The way of a pack, from top to bottom."""
+    record, stored = store.read_plan(), store.pack(pack_id)
     plan = Plan.from_json(record)
     pack = plan.by_id[pack_id]
+    if "code_text" in record and not stored.is_done():
+        admit(store.code_path, pack.values("code_sha256")[0], pack.values("code")[0], allowed=permits.code)
     require_visible_gpu(pack.settings.device, plan.slots["gpus_per_pack"])
     if pack.settings.engine == "compiled":
         _prepare_to_compile()
     here = device_fingerprint(pack.settings)
     with _storage():
-        point = pack_store.resume(attempt=attempt, environment=bits_of(here))
+        point = stored.resume(attempt=attempt, environment=bits_of(here))
     if point.done:
         return "done"
     configs = _checked_configs(pack)
-    runs = _runs_table(plan, pack, configs)
-    fingerprint = agreed(point.fingerprint, here, accept=permits.environment)
-    log, show = _log(pack_store, attempt), _Throttle(pack_store, pack, attempt)
-    show(Progress(run_steps=point.run_steps, runs_ended=0))
-    log.write(
-        "resumed" if point.segment else "begun",
-        segment=point.segment,
-        run_steps=point.run_steps,
-        runs=pack.n_runs,
-        lanes=pack.settings.lanes,
-        engine=pack.settings.engine,
-        skipped=list(point.skipped),
-        accepted=fingerprint.get(ACCEPTED, []),
+    commits = _Commits(
+        stored=stored,
+        pack=pack,
+        runs=config_rows(pack.run_ids, configs, plan.columns),
+        plan_id=record["plan_id"],
+        attempt=attempt,
+        fingerprint=agreed(point.fingerprint, here, accept=permits.environment),
+        log=_log(stored, attempt),
     )
+    show = _Throttle(stored, pack, attempt)
+    show(Progress(run_steps=point.run_steps, runs_ended=0))
+    commits.log_begin(point)
     began = time.perf_counter()
     for block in train_pack(configs, pack.settings, checkpoint=point.checkpoint, on_progress=show):
         now = time.perf_counter()
-        further = {table: further_table(table, columns, pack.run_ids) for table, columns in block.further.items()}
+        commits.add(block, wall_s=now - began)
+        began = now
+        if block.checkpoint is not None and should_stop():
+            commits.log.write("drained")
+            return "drained"
+    commits.log.write("done")
+    return "done"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Commits:
+    """The commits of one attempt: what every segment of it is committed with."""
+
+    stored: PackStore
+    pack: PlannedPack
+    runs: pa.Table
+    """The pack's runs and their config columns."""
+    plan_id: str
+    attempt: int
+    fingerprint: Mapping[str, Any]
+    log: PackLog
+
+    def log_begin(self, point: ResumePoint) -> None:
+        self.log.write(
+            "resumed" if point.segment else "begun",
+            segment=point.segment,
+            run_steps=point.run_steps,
+            runs=self.pack.n_runs,
+            lanes=self.pack.settings.lanes,
+            engine=self.pack.settings.engine,
+            skipped=list(point.skipped),
+            accepted=self.fingerprint.get(ACCEPTED, []),
+        )
+
+    def add(self, block: TraceBlock, *, wall_s: float) -> None:
+        """Commit what was trained in a segment."""
+        run_ids = self.pack.run_ids
+        rows = trace_table(block.columns, self.runs)
+        further = {table: further_table(table, columns, run_ids) for table, columns in block.further.items()}
         with _storage():
-            unequal = pack_store.commit(
+            unequal = self.stored.commit(
                 segment=block.segment,
-                rows=trace_table(block.columns, runs),
-                ended=_outcomes(block, pack),
+                rows=rows,
+                ended=_outcomes(block, self.pack),
                 checkpoint=block.checkpoint,
-                weights=_weights(block, pack),
+                weights=_weights(block, self.pack),
                 further=further,
                 run_steps=block.run_steps,
                 lane_steps=block.lane_steps,
-                attempt=attempt,
-                plan_id=record["plan_id"],
-                fingerprint=fingerprint,
-                publish_runs=pack.publish_runs,
-                wall_s=now - began,
+                attempt=self.attempt,
+                plan_id=self.plan_id,
+                fingerprint=self.fingerprint,
+                publish_runs=self.pack.publish_runs,
+                wall_s=wall_s,
             )
-        log.write(
+        self.log.write(
             "committed",
             segment=block.segment,
             run_steps=block.run_steps,
-            rows=len(block.columns["run"]),
-            ended={pack.run_ids[end.run]: end.outcome for end in block.ended},
-            wall_s=round(now - began, 3),
+            rows=len(rows),
+            ended={run_ids[end.run]: end.outcome for end in block.ended},
+            wall_s=round(wall_s, 3),
         )
         if unequal:
-            log.write("unequal", segment=block.segment, rows=list(unequal))
-        began = now
-        if block.checkpoint is not None and should_stop():
-            log.write("drained")
-            return "drained"
-    log.write("done")
-    return "done"
+            self.log.write("unequal", segment=block.segment, rows=list(unequal))
 
 
 @contextlib.contextmanager
@@ -276,11 +294,6 @@ def _checked_configs(pack: PlannedPack) -> list[RunConfig]:
             hint="Go on with the version that made the plan, or launch into another --out.",
         )
     return configs
-
-
-def _runs_table(plan: Plan, pack: PlannedPack, configs: list[RunConfig]) -> pa.Table:
-    columns = config_columns(configs, plan.columns)
-    return config_table(plan.columns, fixed={}, varying={"run_id": pack.run_ids, **columns})
 
 
 def _outcomes(block: TraceBlock, pack: PlannedPack) -> list[RunOutcome]:

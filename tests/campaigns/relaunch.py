@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from cli_processes import run
 from launch_helpers import files_of, freeze
 
+from orchestrator.columns import config_rows
 from orchestrator.plan import Plan, PlannedPack
 from orchestrator.tables import write_tables
-from orchestrator.worker import _runs_table
 from results import durable
 from results.headers import RunOutcome
 from results.schema import trace_table
@@ -82,7 +82,7 @@ def rows_of(plan: Plan, pack: PlannedPack):  # type: ignore[no-untyped-def]
     columns = {"run": np.repeat(np.arange(pack.n_runs), len(steps)), "step": np.tile(steps, pack.n_runs)}
     columns |= {name: 1 - learnt for name in ("train_loss", "val_loss", "param_norm")}
     columns |= {name: learnt for name in ("train_accuracy", "val_accuracy")}
-    return trace_table(columns, _runs_table(plan, pack, configs))
+    return trace_table(columns, config_rows(pack.run_ids, configs, plan.columns))
 
 
 def cpu_s() -> float:
