@@ -138,12 +138,18 @@ def replace_by_smaller(store: SweepStore, pack_id: str, attempt: int, how: str =
     return store.amend(replaced=pack_id, pack=smaller.to_json(), reason=reason, attempt=attempt)
 
 
+COMPILER = ("torch._dynamo", "torch._inductor")
+
+
 def _failure_text(pack_id: str, error: Exception) -> str:
     if isinstance(error, StorageError):
         return f"pack {pack_id}\n{error}"
     text = f"pack {pack_id}\n{_trace_of(error)}"
     if is_out_of_memory(error):
         text += "out of memory: free some, or set fewer `resources: {lanes: ...}`, and launch again"
+    elif type(error).__module__.startswith(COMPILER):
+        how = "`resources: {engine: eager}` trains without it, in another folder"
+        text += f"torch's compiler failed ({type(error).__name__}); {how}"
     return text
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cli_processes import run
 from launch_helpers import SPEC, assert_same_traces, commits, end_of, freeze, launch_here, launching, wait_until
+from torch._dynamo.exc import Unsupported
 
 from orchestrator import worker
 from orchestrator.errors import UserError
@@ -132,6 +133,17 @@ def test_a_failure_is_logged_and_its_last_line_shown(tmp_path: Path, monkeypatch
     assert "ZeroDivisionError: poison" in text
     assert next_command(folder)[0] == "launch"
     assert "failure.json" in text
+
+
+def test_a_step_that_torch_cannot_compile_says_how_to_train_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise Unsupported("graph break\n\nSet TORCHDYNAMO_VERBOSE=1 for the internal stack trace")
+
+    monkeypatch.setattr(worker, "train_pack", refuse)
+    folder = tmp_path / "sweep"
+    (error, *_) = launch_here(freeze(folder), folder).failed_packs.values()
+    assert error.startswith("torch's compiler failed (Unsupported)")
+    assert "engine: eager" in error
 
 
 FOUR = SPEC.replace("lanes: 2", "lanes: 4")

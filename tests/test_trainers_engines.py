@@ -62,9 +62,11 @@ def test_compiled_and_eager_train_the_same() -> None:
 
 
 @needs_compiler
-def test_compiled_and_eager_train_the_same_with_the_options_of_power() -> None:
-    options = POWER | {"width": 4, "vocabulary": None}
-    configs = [transformer(seed=seed, steps=20, **options) for seed in range(2)]
+@pytest.mark.parametrize(
+    "options", [POWER | {"vocabulary": None}, LIU | {"dropout": 0.3, "dropout_on": "mlp"}], ids=["power", "liu"]
+)
+def test_compiled_and_eager_train_the_same_with_the_options_of_the_sources(options: dict[str, Any]) -> None:
+    configs = [transformer(seed=seed, steps=20, **options | {"width": 4}) for seed in range(2)]
     compiled, eager = (train(configs, engine=engine, lanes=2) for engine in ("compiled", "eager"))
     for run in range(2):
         np.testing.assert_allclose(trace(compiled, run), trace(eager, run), rtol=1e-4, atol=1e-4)

@@ -19,6 +19,7 @@ import torch.utils.deterministic
 import torch.utils.dlpack
 from torch import Tensor
 from torch.func import grad_and_value, vmap
+from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -191,7 +192,17 @@ def _trace(lanes: Lanes, batch: Batch, sizes: list[int], config: RunConfig, engi
         return _step_of(one_by_one(of_run, config, error), sizes, config)
     graph.graph.eliminate_dead_code()
     graph.recompile()
-    return torch.compile(graph, dynamic=False) if engine == "compiled" else graph
+    return _compiled(graph) if engine == "compiled" else graph
+
+
+def _compiled(graph: GraphModule) -> Callable[..., Any]:
+    """What was traced as a view is asked for as a shape: in the compiler's own account of a graph a tensor may lie in
+    another order than it did when traced (a product of tensors whose axes are permuted otherwise), where the same view
+    would be refused."""
+    for node in graph.graph.find_nodes(op="call_function", target=torch.ops.aten.view.default):
+        node.target = torch.ops.aten.reshape.default
+    graph.recompile()
+    return torch.compile(graph, dynamic=False)
 
 
 def _step_of(gradient: Callable[..., Any], sizes: list[int], config: RunConfig) -> Callable[..., None]:
@@ -354,6 +365,6 @@ def _evaluation(arguments: tuple[Tensor, ...], config: RunConfig, engine: Engine
             graph = make_fx(vmap(of_run, in_dims))(*arguments)
         except Exception as error:
             return one_by_one(of_run, config, error, in_dims)
-        return torch.compile(graph, dynamic=False) if engine == "compiled" else graph
+        return _compiled(graph) if engine == "compiled" else graph
 
     return _remembered(_EVALUATIONS, (shape_key(config), engine, _signature(arguments)), trace)
