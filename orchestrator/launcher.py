@@ -30,7 +30,7 @@ from orchestrator.permits import Permits
 from orchestrator.plan import Plan, PlannedPack, make_plan
 from orchestrator.plan_summary import compiling_text, format_duration, summarize
 from orchestrator.progress import QuietConsole, follow
-from orchestrator.remaining import newest_headers, unfinished
+from orchestrator.remaining import newest_headers, require_match, unfinished
 from orchestrator.replanning import new_cut, not_started
 from orchestrator.resolved import resolved_spec
 from orchestrator.signals import StopNow, StopRequest, drain_on_signals
@@ -99,9 +99,11 @@ def launch(
         plan = Plan.from_json(store.read_plan())
         if not is_of(plan, loaded):
             growth_of(plan, loaded, store.root)  # refuses other changes before anything is written
-        elif not unfinished(store, plan, selected) and is_labelled(store, headers := newest_headers(store, plan)):
-            note = "nothing to do: all that was asked for is here"
-            return report(store, plan, console, EXIT_OK, note, headers=headers)
+        else:
+            require_match(plan, selected)
+            if not unfinished(store, plan, selected) and is_labelled(store, headers := newest_headers(store, plan)):
+                note = "nothing to do: all that was asked for is here"
+                return report(store, plan, console, EXIT_OK, note, headers=headers)
     require_allowed(loaded.spec.code, allowed=allow_code, command=f"grokctl launch {shlex.quote(str(loaded.path))}")
     # The nodes of a cluster may differ in their hardware, and a pack goes on where there is room.
     permits = Permits(environment=accept_environment or ("hardware" if address else False), code=allow_code)
@@ -168,6 +170,7 @@ class _Launch:
             resources = self.loaded.spec.resources
             slots = slots_of_nodes(resources, joined.nodes) if joined else find_slots(resources)
             plan = self._stored_plan(slots) if self.store.exists() else self._create(slots, is_own=joined is None)
+            require_match(plan, self.selected)
             for pack in plan.packs:
                 self.store.pack(pack.pack_id).tidy()  # a kill right after a pack's end leaves its checkpoints
             packs = unfinished(self.store, plan, self.selected)
@@ -274,6 +277,7 @@ class _Launch:
         if not plan.calibrated and is_own and summarize(plan).estimated_s >= CALIBRATE_FROM_S:
             self._calibrate(slots)
             plan = make_plan(self.loaded, slots, stored_cost(slots))
+        require_match(plan, self.selected)  # before there is a folder
         code = None if self.loaded.spec.code is None else bytes_of(self.loaded.spec.code).decode()
         SweepStore.create(self.store.root, spec_text=self.loaded.text, plan=plan.to_json(), code_text=code)
         return plan

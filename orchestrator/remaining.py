@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from orchestrator.errors import EXIT_USAGE, UserError
 from orchestrator.plan import Plan, PlannedPack
 from results.headers import Header
 from results.pack_store import PackStore
 from results.places import one_look
 from results.store import SweepStore
-from trainers.expressions import Expression
+from trainers.expressions import Expression, ExpressionError
 
 
 def stored(store: SweepStore, packs: Sequence[PlannedPack]) -> Iterator[tuple[PlannedPack, PackStore]]:
@@ -21,6 +22,22 @@ def unfinished(store: SweepStore, plan: Plan, selected: Expression | None) -> li
     with one_look(store.root):
         wanted = [pack for pack, found in stored(store, plan.packs) if not found.is_done()]
     return [pack for pack in wanted if selected is None or pack.table().select(selected).any()]
+
+
+def require_match(plan: Plan, selected: Expression | None) -> None:
+    """Raises UserError (2) where the filter of `--only` cannot be read over these runs, or selects none of them."""
+    if selected is None:
+        return
+    try:
+        if any(pack.table().select(selected).any() for pack in plan.packs):
+            return
+    except ExpressionError as error:
+        raise UserError(f"--only {selected.text}: {error}", exit_code=EXIT_USAGE) from error
+    n_runs = sum(pack.n_runs for pack in plan.packs)
+    raise UserError(
+        f"--only {selected.text}: selects none of {n_runs:,} runs; `grokctl check` says over what they vary",
+        exit_code=EXIT_USAGE,
+    )
 
 
 def newest_headers(store: SweepStore, plan: Plan) -> dict[str, Header]:

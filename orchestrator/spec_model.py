@@ -137,7 +137,11 @@ def _columns(value: Any) -> str:
 
 def parse_filter(text: str) -> Expression:
     """A filter over hyperparameters. Raises ExpressionError."""
-    return parse(text, FILTER_NAMES)
+    filter_ = parse(text, FILTER_NAMES)
+    if not filter_.names:
+        # Quotes within quotes make text of a filter, which holds for every run.
+        raise ExpressionError("names no hyperparameter, so it holds for all runs or none; e.g. width <= 32", 0)
+    return filter_
 
 
 def parse_only(only: str | None) -> Expression | None:

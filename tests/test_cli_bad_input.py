@@ -185,11 +185,22 @@ def test_wrong_usage(arguments: tuple[str, ...]) -> None:
     assert_refused(invoke(*arguments), 2)
 
 
-def test_filter_with_a_call_for_only(grokctl: Grokctl, tiny_spec: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("only", "why"),
+    [
+        ("open('/etc/passwd')", "--only"),
+        ("'width <= 32'", "names no hyperparameter"),  # quotes that a shell left there
+        ("task + 1 > 2", "text cannot be calculated with"),
+        ("width == 999", "selects none of"),
+    ],
+)
+def test_filters_for_only_that_select_nothing_one_could_mean(
+    only: str, why: str, grokctl: Grokctl, tiny_spec: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "sweep"
-    result = grokctl("launch", tiny_spec, "--local", "--out", out, "--only", "open('/etc/passwd')")
-    assert_refused(result, 2, "--only")
-    assert not out.exists()
+    result = grokctl("launch", tiny_spec, "--local", "--out", out, "--only", only)
+    assert_refused(result, 2, f"--only {only}", why)
+    assert not (out / "plan.json").exists()
 
 
 def test_local_and_address_exclude_each_other(grokctl: Grokctl, tiny_spec: Path, tmp_path: Path) -> None:

@@ -147,6 +147,7 @@ def test_what_was_meant(text, words):
         ("sample: {count: 9, axes: {heads: {choice: [1, 2]}}}\n", "runs repeat others"),
         ("train_size: 7.0\n", "should be a whole number, or a fraction of the table below 1"),
         ("train_size: 0\n", "at least 1"),
+        ("where: \"'width > 4'\"\n", "where: names no hyperparameter"),
         ("where: width > 5000\n", "where: leaves none of 1 runs"),
         ("where: task > 3\n", "where: text stands against a number"),
         ("where: 3\n", "where: should be text"),
