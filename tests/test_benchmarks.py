@@ -1,11 +1,13 @@
-"""The parts of the benchmark harness that measure nothing: order, medians, ratios, the table, the list of groups."""
+"""The parts of the benchmark harness that measure nothing: order, medians, ratios, the table, the groups, crews."""
 
+import operator
 import re
 from pathlib import Path
 
 import benchmarks
 import pytest
 from benchmarks import __main__ as bench
+from benchmarks import crew
 from benchmarks.harness import Row, Setting, interleave, line, table
 
 FOLDER = Path(benchmarks.__file__).parent
@@ -85,3 +87,9 @@ def test_only_known_groups_are_asked_for() -> None:
     assert bench.parse(["--only", "peak"]).only == ["peak"]
     with pytest.raises(SystemExit):
         bench.parse(["--only", "nothing"])
+
+
+def test_a_crew_whose_member_fails_is_not_waited_for(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(EOFError):
+        crew.gather(operator.index, members=1, threads=1)  # which takes no such arguments
+    assert "TypeError" in capfd.readouterr().err

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import APART, GROUPS, ON_GPU
-from benchmarks.harness import Row, Setting, line, table
+from benchmarks.harness import FAILED, Row, Setting, line, table
 from benchmarks.machine import describe_machine
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -50,9 +50,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where grokctl and baselines train")
     parser.add_argument("--quick", action="store_true", help="a smoke test: tiny sizes, numbers without meaning")
     return parser.parse_args(arguments)
-
-
-FAILED = "could not be measured"
 
 
 def measure(group: str, setting: Setting) -> Iterator[Row]:

@@ -52,6 +52,7 @@ def gather(make: Make, *, members: int, threads: int, device: str = "cpu", **arg
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, make, threads, device, arguments), daemon=True)
         process.start()
+        theirs.close()  # or a member that fails would leave us waiting
         ours.recv()
         connections.append(ours)
     return Crew(connections, time.perf_counter() - start)

@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+FAILED = "could not be measured"
+"""How the comparison of a row ends that has no number."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
