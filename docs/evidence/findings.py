@@ -208,9 +208,9 @@ def transitions(sweep: Sweep, labels: pd.DataFrame) -> Record:
         steps, norm = numbers(trace["step"]), numbers(trace["param_norm"])
         t10, t50, t90 = (first_reach(trace, "val_accuracy", level) for level in (0.1, 0.5, 0.9))
         at = {t: round(float(norm[np.searchsorted(steps, t)]), 2) if np.isfinite(t) else None for t in (t10, t50, t90)}
-        cell = in_words({name: row[name] for name in cell_names(sweep, labels)})
+        run = in_words({name: row[name] for name in (*cell_names(sweep, labels), "seed")})
         found.append(
-            f"{cell}, seed {row['seed']}: {row['phase']}, t10 {t10:g} t50 {t50:g} t90 {t90:g}; "
+            f"{run}: {row['phase']}, t10 {t10:g} t50 {t50:g} t90 {t90:g}; "
             f"norm {norm[0]:.1f}, {at[t10]}, {at[t50]}, {at[t90]}, {norm[-1]:.1f}"
         )
     return {"transitions": found}
@@ -226,6 +226,7 @@ def _plain(table: pd.DataFrame) -> Record:
 
 OF_SPEC: dict[str, Callable[[Sweep, pd.DataFrame], Record]] = {
     "liu2022_fig6": liu_phases,
+    "davies2022_fig1": transitions,
     "davies2022_fig6": davies_bumps,
     "huang2024_fig7": dip,
     "huang2024_fig8": half_widths,

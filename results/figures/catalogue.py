@@ -58,7 +58,7 @@ FIGURES: tuple[PaperFigure, ...] = (
         "Davies et al. 2022, figure 1",
         "Three views of a run",
         "davies2022_fig1_three_views",
-        None,
+        "davies2022_fig1_three_views_small",
     ),
     _figure(
         "davies2022_fig3",
