@@ -21,9 +21,9 @@ from orchestrator.plan import Plan
 from results import durable
 from results.places import Place, below
 from results.store import SweepStore
+from results.table_sums import TABLES
 from results.verify import verify
 
-TABLES = ("runs.parquet", "labels.parquet", "critical.parquet", "sensitivity.parquet")
 FOLDERS = ("traces", "measures", "snapshots", "figures")
 SUMS = "SHA256SUMS"
 SUFFIXES = (".tar", ".zip")

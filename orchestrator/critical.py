@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from orchestrator.errors import EXIT_CONFLICT, EXIT_MISSING_INPUT, EXIT_USAGE, UserError
+from orchestrator.errors import EXIT_CONFLICT, EXIT_USAGE, UserError
+from orchestrator.labelled import require_labels
 from results.critical.findings import Findings, Question, check_question, find
 from results.critical.memory import RandomLabels, differences
 from results.critical.settings import CriticalSettings
@@ -34,11 +35,11 @@ def critical(folder: Place, others: Sequence[Place], question: Question) -> Crit
     folder were trained or labelled otherwise (it says in what), and if a folder has no labels.
     """
     sweep = open_sweep(folder)
-    labels, traces, axes = read_labels(sweep), read_traces(sweep), list(sweep.plan["axes"])
+    labels, traces, axes = require_labels(sweep), read_traces(sweep), list(sweep.plan["axes"])
     random: tuple[pd.DataFrame, pd.DataFrame] | None = None
     warnings: list[str] = []
     for other in map(open_sweep, others):
-        more = read_labels(other)
+        more = require_labels(other)
         _refuse_other_training(labels, more, question, sweep, other)
         axes = list(dict.fromkeys([*axes, *other.plan["axes"]]))
         if set(more["task_kind"]) != {"random_labels"}:
@@ -60,18 +61,6 @@ def critical(folder: Place, others: Sequence[Place], question: Question) -> Crit
     with sweep.store.lock():
         written = [sweep.store.write_critical(critical_table(found, settings)), *_draw(sweep, found)]
     return Critical(found=found, written=written, warnings=warnings)
-
-
-def read_labels(sweep: Sweep) -> pd.DataFrame:
-    """Raises UserError (66) if there are none."""
-    labels = sweep.labels()
-    if labels.empty:
-        raise UserError(
-            f"{sweep.store.root} has no labels yet",
-            exit_code=EXIT_MISSING_INPUT,
-            hint="Launch it, or if runs have ended: grokctl label DIR.",
-        )
-    return labels
 
 
 def read_traces(sweep: Sweep) -> pd.DataFrame:

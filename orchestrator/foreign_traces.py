@@ -6,34 +6,29 @@ from pathlib import Path
 import pandas as pd
 
 from orchestrator.errors import EXIT_BAD_DATA, EXIT_USAGE, UserError
-from orchestrator.relabel import PREFIX, SHOWN, changes_text, phases_text
+from orchestrator.relabel import SHOWN, changes_text, phases_text
 from results.classify import ClassifierSettings
 from results.classify.columns import NOT_CONFIG, VARIES_AMONG_NEIGHBOURS
 from results.classify.sensitivity import sensitivity
 from results.foreign import Foreign, ForeignError, read_foreign
 
 
-def read(paths: Sequence[Path], given: Mapping[str, str], classes: float | None, budget: float | None) -> Foreign:
+def read(
+    paths: Sequence[Path],
+    given: Mapping[str, str],
+    classes: float | None,
+    budget: float | None,
+    settings: ClassifierSettings,
+) -> Foreign:
     """Raises UserError (65) for what cannot be understood, with what would do."""
     if classes is not None and not classes > 1:
         raise UserError(f"--classes takes a number above 1, not {classes:g}", exit_code=EXIT_USAGE)
     if budget is not None and not budget > 0:
         raise UserError(f"--budget takes a number of steps, not {budget:g}", exit_code=EXIT_USAGE)
     try:
-        return read_foreign(paths, given=given, classes=classes, budget=budget)
+        return read_foreign(paths, given=given, classes=classes, budget=budget, settings=settings)
     except ForeignError as error:
         raise UserError(str(error), exit_code=EXIT_BAD_DATA, hint=error.hint or None) from error
-
-
-def settings_of(overrides: Mapping[str, str]) -> ClassifierSettings:
-    """Raises UserError for what is no knob."""
-    strangers = [name for name in overrides if not name.startswith(PREFIX)]
-    if strangers:
-        raise UserError(f"label takes --set {PREFIX}NAME=VALUE only, not {strangers[0]!r}", exit_code=EXIT_USAGE)
-    try:
-        return ClassifierSettings.from_mapping({k.removeprefix(PREFIX): v for k, v in overrides.items()})
-    except ValueError as error:
-        raise UserError(str(error), exit_code=EXIT_USAGE) from error
 
 
 def compare_text(foreign: Foreign, labels: pd.DataFrame) -> str:

@@ -8,31 +8,30 @@ from typing import Any
 import pandas as pd
 
 from orchestrator.errors import EXIT_MISSING_INPUT, EXIT_USAGE, UserError
+from orchestrator.labelled import require_labels
 from orchestrator.plan import Plan
 from orchestrator.tables import DIAGRAMS, diagram_axes, draw_labels, ended, label_ended
 from results import durable, tables
 from results.classify import ClassifierSettings
 from results.classify.compare import changes, knobs_that_differ
-from results.classify.sensitivity import sensitivity, sensitivity_text
+from results.classify.sensitivity import sensitivity
 from results.classify.table import sort_runs
 from results.places import Place
 from results.schema import labels_schema
 from results.sweep import Sweep
 
-__all__ = ["changes_text", "draw", "measure_sensitivity", "relabel", "sensitivity_text", "settings_for", "store_labels"]
-
 PREFIX = "classifier."
 SHOWN = 20
 
 
-def settings_for(sweep: Sweep, overrides: Mapping[str, str]) -> ClassifierSettings:
-    """The sweep's own knobs, but for `overrides` (`{"classifier.theta": "0.95"}`). Raises UserError for others."""
+def settings_under(knobs: Mapping[str, Any], overrides: Mapping[str, str]) -> ClassifierSettings:
+    """These knobs, but for `overrides` (`{"classifier.theta": "0.95"}`). Raises UserError for what is no knob."""
     strangers = [name for name in overrides if not name.startswith(PREFIX)]
     if strangers:
         raise UserError(f"label takes --set {PREFIX}NAME=VALUE only, not {strangers[0]!r}", exit_code=EXIT_USAGE)
     changed = {name.removeprefix(PREFIX): value for name, value in overrides.items()}
     try:
-        return ClassifierSettings.from_mapping({**sweep.plan["classifier"], **changed})
+        return ClassifierSettings.from_mapping({**knobs, **changed})
     except ValueError as error:
         raise UserError(str(error), exit_code=EXIT_USAGE) from error
 
@@ -89,14 +88,14 @@ def measure_sensitivity(sweep: Sweep, settings: ClassifierSettings) -> pd.DataFr
 def store_labels(sweep: Sweep, labels: pd.DataFrame, measured: pd.DataFrame | None = None) -> list[Place]:
     """Replace the sweep's labels, and what was `measured` of their sensitivity, and draw its diagram again if it has
     one; what was written."""
-    written = [sweep.store.root / "labels.parquet"]
+    written = [sweep.store.table_path("labels")]
     with sweep.store.lock():
         sweep.store.write_labels(labels)
         if measured is not None:
             sweep.store.write_sensitivity(measured)
-            written.append(sweep.store.root / "sensitivity.parquet")
-        for path in (sweep.store.root / "figures" / name for name in DIAGRAMS):
-            if path.exists():
+            written.append(sweep.store.table_path("sensitivity"))
+        for path in sweep.store.figures():
+            if path.name in DIAGRAMS:
                 draw(sweep, path, **axes_of(sweep))
                 written.append(path)
     return written
@@ -104,13 +103,7 @@ def store_labels(sweep: Sweep, labels: pd.DataFrame, measured: pd.DataFrame | No
 
 def draw(sweep: Sweep, path: Place, *, x: str, y: str | None, facet: str | None) -> None:
     """Draw the sweep's labels. Raises UserError without labels, for what is no column and for an unknown suffix."""
-    labels = sweep.labels()
-    if labels.empty:
-        raise UserError(
-            f"{sweep.store.root} has no labels yet",
-            exit_code=EXIT_MISSING_INPUT,
-            hint="Launch it, or if runs have ended: grokctl label DIR.",
-        )
+    labels = require_labels(sweep)
     try:
         draw_labels(sweep, labels, {"x": x, "y": y, "facet": facet}, [path])
     except ValueError as error:

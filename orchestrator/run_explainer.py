@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from orchestrator.errors import EXIT_MISSING_INPUT, EXIT_USAGE, UserError
-from orchestrator.relabel import settings_for
+from orchestrator.relabel import settings_under
 from results.classify import CLASSIFIER_VERSION, ClassifierSettings
 from results.classify.examine import Examination, examine, neighbours_of
 from results.classify.table import SortedRuns, sort_runs
@@ -90,7 +90,7 @@ def find_run(runs: pd.DataFrame, prefix: str) -> str:
 
 def _settings(sweep: Sweep, labels: list[dict[Any, Any]], overrides: Mapping[str, str]) -> ClassifierSettings:
     """The thresholds of the stored label, where there is one and its knobs are still known."""
-    usual = settings_for(sweep, overrides)
+    usual = settings_under(sweep.plan["classifier"], overrides)
     if overrides or not labels:
         return usual
     try:

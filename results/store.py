@@ -25,9 +25,9 @@ from results.errors import ConflictError, FencedError, MissingError, StoreError
 from results.launch_lock import LaunchLock, ObjectLock, is_another_process, whoami
 from results.objects import ObjectPath
 from results.pack_store import PackStore
-from results.places import Place, place_of
+from results.places import Place, below, place_of
 from results.plan_files import NAME, plan_identity
-from results.table_sums import write_table
+from results.table_sums import TABLES, write_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,6 +82,20 @@ class SweepStore:
     def code_path(self) -> Place:
         """The user's Python file, in sweeps that run one."""
         return self.root / "code.py"
+
+    @property
+    def traces(self) -> Place:
+        """The folder of whole traces."""
+        return self.root / "traces"
+
+    def table_path(self, name: str) -> Place:
+        """Of a table of the whole sweep: runs, labels, sensitivity or critical."""
+        assert f"{name}.parquet" in TABLES, name
+        return self.root / f"{name}.parquet"
+
+    def figures(self) -> list[Place]:
+        """Those that there are."""
+        return below(self.root / "figures")
 
     def exists(self) -> bool:
         return (self.root / "plan.json").exists()
@@ -206,14 +220,14 @@ class SweepStore:
         from results import schema, tables
 
         runs = schema.conform(table, schema.runs_schema(self.read_plan()["columns"]))
-        self._write_table("runs.parquet", tables.encode(runs))
+        self._write_table("runs", tables.encode(runs))
 
     def write_labels(self, table: "pa.Table | pd.DataFrame") -> None:
         """Columns of schema.labels_schema; those that are missing become null."""
         from results import schema, tables
 
         labels = schema.conform(table, schema.labels_schema(self.read_plan()["columns"]))
-        self._write_table("labels.parquet", tables.encode(labels))
+        self._write_table("labels", tables.encode(labels))
 
     def write_sensitivity(self, frame: "pd.DataFrame") -> None:
         """What `results.classify.sensitivity` measured of the labels."""
@@ -222,14 +236,14 @@ class SweepStore:
         from results import schema, tables
 
         table = pa.Table.from_pandas(frame, preserve_index=False)
-        self._write_table("sensitivity.parquet", tables.encode(table.replace_schema_metadata(schema.METADATA)))
+        self._write_table("sensitivity", tables.encode(table.replace_schema_metadata(schema.METADATA)))
 
     def write_critical(self, table: "pa.Table | pd.DataFrame") -> Place:
         """Columns of schema.critical_schema; those that are missing become null. What was written."""
         from results import schema, tables
 
-        self._write_table("critical.parquet", tables.encode(schema.conform(table, schema.critical_schema())))
-        return self.root / "critical.parquet"
+        self._write_table("critical", tables.encode(schema.conform(table, schema.critical_schema())))
+        return self.table_path("critical")
 
     def figure_path(self, name: str) -> Place:
         """Where a figure belongs; creates the folder."""
@@ -298,7 +312,7 @@ class SweepStore:
     def _write_table(self, name: str, data: bytes) -> None:
         if self._newest_seen is not None and self.latest_attempt() > self._newest_seen:
             raise FencedError(f"a newer launch has taken over {self.root}")
-        write_table(self.root, name, data, tag=process_tag())
+        write_table(self.root, self.table_path(name).name, data, tag=process_tag())
 
     def temporaries(self) -> list[Place]:
         """Files in the making whose writers are gone; one whose writer's pid lives again is not among them."""

@@ -79,7 +79,7 @@ class Sweep:
 
     def sensitivity(self) -> pd.DataFrame:
         """How much the labels hang on each knob, a row a knob; none before `grokctl label --sensitivity`."""
-        path = self.store.root / "sensitivity.parquet"
+        path = self.store.table_path("sensitivity")
         return tables.read(path).to_pandas() if path.exists() else pd.DataFrame()
 
     def critical(self, **where: Any) -> pd.DataFrame:
@@ -143,7 +143,7 @@ class Sweep:
 
     def runs_table(self) -> pa.Table:
         """The runs as a launch described them, else as planned; how they ended, as their packs have it now."""
-        described = self.store.root / "runs.parquet"
+        described = self.store.table_path("runs")
         wanted = schema.runs_schema(self.plan["columns"])
         runs = _read(described, wanted) if described.exists() else wanted.empty_table()
         if len(runs) < sum(len(pack["runs"]["run_id"]) for pack in self.plan["packs"]):
@@ -155,11 +155,11 @@ class Sweep:
         return _with_outcomes(runs, outcomes)
 
     def labels_table(self) -> pa.Table:
-        path, wanted = self.store.root / "labels.parquet", schema.labels_schema(self.plan["columns"])
+        path, wanted = self.store.table_path("labels"), schema.labels_schema(self.plan["columns"])
         return _read(path, wanted) if path.exists() else wanted.empty_table()
 
     def critical_table(self) -> pa.Table:
-        path, wanted = self.store.root / "critical.parquet", schema.critical_schema()
+        path, wanted = self.store.table_path("critical"), schema.critical_schema()
         return _read(path, wanted) if path.exists() else wanted.empty_table()
 
     def traces_dataset(self, *, include_running: bool = True) -> ds.Dataset:

@@ -1,13 +1,17 @@
 """What runs show: label, explain."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from orchestrator.cli.base import Knobs, pairs, verb
 from orchestrator.errors import UserError
 from orchestrator.exits import say
+
+if TYPE_CHECKING:
+    from results.classify import ClassifierSettings
+    from results.foreign import Foreign
 
 
 @verb
@@ -50,14 +54,17 @@ def label(
     ] = False,
 ) -> None:
     """Label a sweep again, with other thresholds, or traces that another tool logged. Needs no torch."""
-    from orchestrator.relabel import write_table
+    from orchestrator.foreign_traces import read
+    from orchestrator.relabel import settings_under, write_table
 
     if len(what) == 1 and not is_foreign(what[0]):
         if columns or classes or budget:
             raise UserError("--map, --classes and --budget describe TRACES of another tool, not a sweep")
         written, lines = label_sweep(what[0], pairs(knobs), compare, sensitive, store=out is None)
     else:
-        written, lines = label_traces(what, pairs(knobs), mapping(columns), classes, budget, compare, sensitive)
+        settings = settings_under({}, pairs(knobs))
+        foreign = read([Path(path) for path in what], mapping(columns), classes, budget, settings)
+        written, lines = label_traces(foreign, settings, compare, sensitive)
     say("\n".join(lines))
     if out is not None:
         write_table(written, out)
@@ -80,39 +87,33 @@ def label_sweep(
     """The table to write, and what to say."""
     from orchestrator import relabel
     from results import open_sweep
+    from results.classify.sensitivity import sensitivity_text
 
     sweep = open_sweep(folder)
-    settings = relabel.settings_for(sweep, knobs)
+    settings = relabel.settings_under(sweep.plan["classifier"], knobs)
     labels = relabel.relabel(sweep, settings)
     counts = f"{len(labels):,} runs: {relabel.phases_text(labels)}"
     lines = [relabel.changes_text(sweep.labels(), labels) if compare else counts]
     measured = relabel.measure_sensitivity(sweep, settings) if sensitive else None
     if measured is not None:
-        lines.append(relabel.sensitivity_text(measured))
+        lines.append(sensitivity_text(measured))
     if store and not compare:
         lines += [f"wrote {path}" for path in relabel.store_labels(sweep, labels, measured)]
     return (labels if measured is None else measured), lines
 
 
 def label_traces(
-    paths: list[str],
-    knobs: dict[str, str],
-    given: dict[str, str],
-    classes: float | None,
-    budget: float | None,
-    compare: bool,
-    sensitive: bool,
+    foreign: "Foreign", settings: "ClassifierSettings", compare: bool, sensitive: bool
 ) -> tuple[Any, list[str]]:
     """The table to write, and what to say."""
-    from orchestrator import foreign_traces, relabel
+    from orchestrator import foreign_traces
+    from results.classify.sensitivity import sensitivity_text
 
-    settings = foreign_traces.settings_of(knobs)
-    foreign = foreign_traces.read([Path(path) for path in paths], given, classes, budget)
     labels = foreign.label(settings)
     lines = [foreign_traces.compare_text(foreign, labels) if compare else foreign_traces.summary(foreign, labels)]
     measured = foreign_traces.measure(foreign, settings) if sensitive else None
     if measured is not None:
-        lines.append(relabel.sensitivity_text(measured))
+        lines.append(sensitivity_text(measured))
     return (labels if measured is None else measured), lines
 
 
