@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import resource
 from pathlib import Path
 
 import duckdb
@@ -207,6 +208,19 @@ def test_weights_replace_no_file(grokctl: Grokctl, finished_sweep: Path, tmp_pat
     target.write_text("mine")
     assert grokctl("weights", finished_sweep, some_run(finished_sweep), "-o", target).exit_code == 73
     assert target.read_text() == "mine"
+
+
+def test_weights_that_a_full_disk_cuts_short_leave_no_file(
+    grokctl: Grokctl, finished_sweep: Path, tmp_path: Path
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, before[1]))
+    try:
+        result = grokctl("weights", finished_sweep, some_run(finished_sweep), "-o", tmp_path / "run.pt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert result.exit_code == 74, result.output
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_weights_of_a_run_that_is_not_there(grokctl: Grokctl, finished_sweep: Path) -> None:

@@ -376,3 +376,9 @@ def test_rows_that_no_run_or_step_can_be_told_of_are_refused(tmp_path, lacking):
     rows.to_parquet(tmp_path / "x.parquet")
     with pytest.raises(ForeignError):
         read_foreign([tmp_path / "x.parquet"]).label(ClassifierSettings())
+
+
+def test_chance_by_a_knob_says_how_much_a_loss_is_worth(grokctl: Grokctl) -> None:
+    result = grokctl("label", DATA / "losses.csv", "--set", f"classifier.chance={1 / 31}")
+    assert result.exit_code == 0, result.stderr
+    assert "a uniform guess over 31 classes" in result.stdout

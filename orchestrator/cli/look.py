@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.base import Dir, verb
-from orchestrator.errors import EXIT_CONFLICT, EXIT_USAGE, UserError
+from orchestrator.errors import EXIT_USAGE, UserError
 from orchestrator.exits import say
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def query(
         typer.Argument(metavar='DIR... "SQL"', help="Folders of sweeps, then the question.", show_default=False),
     ],
 ) -> None:
-    """Ask the tables runs, traces, labels and critical in SQL (DuckDB). Reads only."""
+    """Ask the tables runs, traces, measures, snapshots, labels and critical in SQL (DuckDB). Reads only."""
     from results.query import query as ask
 
     *folders, sql = folders_and_sql
@@ -105,17 +105,7 @@ def weights(
     ] = None,
 ) -> None:
     """Write the final weights of a run as a plain PyTorch state dict."""
-    from results.store import SweepStore
+    from orchestrator.final_weights import write_weights
 
-    tensors = SweepStore(folder).read_weights(run_id)
-    target = out or Path(f"{run_id}.pt")
-
-    import torch
-
-    if target.exists():
-        raise UserError(
-            f"{target} exists already and is left as it is", exit_code=EXIT_CONFLICT, hint="Give another -o."
-        )
-    with target.open("xb") as file:
-        torch.save({name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, file)
-    say(f"{target}: {len(tensors)} tensors; read them with torch.load({str(target)!r}, weights_only=True)")
+    target, n_tensors = write_weights(folder, run_id, out)
+    say(f"{target}: {n_tensors} tensors; read them with torch.load({str(target)!r}, weights_only=True)")
