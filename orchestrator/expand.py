@@ -208,7 +208,7 @@ def _with_tasks(table: RunTable) -> tuple[RunTable, list[Fault]]:
 
 
 def _with_data(table: RunTable) -> tuple[RunTable, list[Fault]]:
-    """What a config says of a folder of images is read off its files."""
+    """What a config says of images, or of a file of the user's, is read off these; of own code the spec says it."""
     source = ("folder", "file", "feature_columns", "target_columns")
     combos, index = table.combinations(("task_kind", *source, "input_size", "n_classes", "n_outputs"))
     facts, faults = [], []

@@ -40,15 +40,6 @@ def read(name: str) -> str:
     return path_of(name).read_text(encoding="utf-8")
 
 
-def question(name: str) -> str:
-    """What a spec asks: the first comment of its file that is not the editor's."""
-    for line in read(name).splitlines():
-        text = line.lstrip("# ").rstrip()
-        if line.startswith("#") and text and not text.startswith(("yaml-language-server", "$schema")):
-            return text
-    return ""
-
-
 def opening(name: str) -> dict[str, str]:
     """What the opening comment says under each of its words: `{"Figure": "Liu et al. 2022, figure 6b", ...}`."""
     said: dict[str, str] = {}

@@ -74,9 +74,9 @@ def phase_diagram(
 
     Args:
         x, y, facet: columns of `labels`; without `y` the diagram is one row, each value of `facet` has a panel of
-        its own. scales: the sweep's axes and how each is spaced: linear, log or category. An axis that is missing
-        here gets
-            the scale its values suggest. Axes named here but not shown are pooled, and the subtitle says so.
+            its own.
+        scales: the sweep's axes and how each is spaced: linear, log or category. An axis that is missing here gets the
+            scale its values suggest. Axes named here but not shown are pooled, and the subtitle says so.
         budget_steps: training steps of every run, written on the picture; by default read from the column `steps`.
         title: usually the name of the sweep.
         subtitle: replaces the line that states budget, seeds and pooled axes.

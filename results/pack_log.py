@@ -37,9 +37,8 @@ class PackLog:
 
 
 def _append(path: Place, line: bytes) -> None:
-    if isinstance(
-        path, ObjectPath
-    ):  # nothing can be appended to an object, so it is put anew, without its oldest lines
+    if isinstance(path, ObjectPath):
+        # Nothing can be appended to an object, so it is put anew, without its oldest lines.
         path.put(_content(path)[-TAIL_BYTES:] + line)
         return
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)

@@ -1,10 +1,9 @@
 """How each phase looks wherever it is drawn. Their order is the classifier's, and decides ties (the first wins) and the
 order of every legend.
 
-Generalizing phases are cool, memorizing ones
-warm, and `undecided` is hatched grey: it is a fact about the budget, not about the network. The colours were
-searched for (hue windows fixed, smallest pairwise distance in Oklab maximized) so that they stay apart under
-protanopia, deuteranopia and tritanopia; a test holds them to that.
+Generalizing phases are cool, memorizing ones warm, and `undecided` is hatched grey: it is a fact about the budget, not
+about the network. The colours were searched for (hue windows fixed, smallest pairwise distance in Oklab maximized) so
+that they stay apart under protanopia, deuteranopia and tritanopia; a test holds them to that.
 """
 
 from collections.abc import Mapping

@@ -38,7 +38,7 @@ def run_page(
         _section(f"Why {label['phase']}", _why(examination)),
         _section("Why not another", [line for other in examination.others[:N_OTHERS] for line in _not(other)]),
         _section("How sure", how_sure(examination)),
-        _section("What would change it", _changes(label, changes, stretches)),
+        _section("What would change it", _changes(changes, stretches)),
         _section("Among runs with more or less data", [examination.among_neighbours]),
         f"Classifier version {label['classifier_version']}.",
     ]
@@ -92,7 +92,7 @@ def _answer(answer: Answer) -> str:
     return f"{'yes' if answer.holds else 'no '} {answer.question}: {answer.measured}"
 
 
-def _changes(label: Mapping[str, Any], changes: Sequence[Change], stretches: Sequence[Stretch]) -> list[str]:
+def _changes(changes: Sequence[Change], stretches: Sequence[Stretch]) -> list[str]:
     lines = [_change(change) for change in changes[:N_CHANGES]]
     lines = lines or ["No knob does, moved alone by up to half of its value."]
     if len(stretches) > 1:

@@ -98,8 +98,8 @@ def follow_to_the_end(client: Client, job: Job, again: Sequence[str], say: Say) 
 
 
 def say_what_next(client: Client, job: Job, again: Sequence[str], say: Say) -> None:
-    at = ("--address", client.url)
     """How to follow, look at and stop a job."""
+    at = ("--address", client.url)
     for what, command in (
         ("follow it", again),
         ("look", ("grokctl", "status", job.id, *at)),

@@ -1,15 +1,25 @@
 """From a trace to its label: which learning phase a run shows, the evidence for it, and how sure that is.
 
     settings    every threshold, documented; the classifier's version
+    columns     which columns are metrics, labels, hyperparameters
     batch       traces as arrays: runs that were evaluated at the same steps share one
+    facts       what is known of a run besides its trace: budget, outcome, chance
     measure     what is read off a trace: crossings, onset, tails, rises
+    noise       how far these readings may be off
     evidence    these readings for all runs, one array each
     pass1       the run alone: an ordered list of rules, the first that holds names the phase
+    confidence  how sure that is; calibration: on which scale
     other_names the same run in Liu et al.'s and in Huang et al.'s words
     pass2       the run among its neighbours: memorized because its training set lies below the critical size?
     sentences   the reason in words
     table       the whole way, for a table of runs or a single trace
+
     explain     the definitions, for readers
+    criteria    what each rule asks, in words
+    examine     one label with everything that it was read off
+    what_if     what would change it
+    compare     what changes between two labellings
+    sensitivity how many labels hang on each threshold
 
 Everything is a pure function of traces and settings. Attributes are loaded when first asked for, so that checking the
 knobs of a spec needs neither numpy nor pandas.

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from results.axes import check_column, distinct
@@ -190,8 +189,3 @@ def _epochwise(labels: pd.DataFrame, traces: pd.DataFrame, axis: str) -> pd.Data
         where = pd.DataFrame({axis: [cells[i][0] for i in found["cell"]], SIZE: [cells[i][1] for i in found["cell"]]})
         rows.append(pd.concat([where, found.drop(columns="cell").assign(value=name)], axis=1))
     return pd.concat(rows, ignore_index=True)
-
-
-def runs_of(findings: Findings) -> int:
-    """Labelled runs that the findings rest on."""
-    return int(np.size(findings.labels["run_id"]))

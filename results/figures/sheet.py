@@ -150,7 +150,7 @@ def labels_of(sweep: Sweep, *needed: str) -> pd.DataFrame:
     return labels
 
 
-def log_steps(axes: Axes, last: float, *, labelled: bool = True) -> None:
+def log_steps(axes: Axes, last: float) -> None:
     """Steps on a log axis, step 0 at the left edge."""
     axes.set_xscale("log")
     axes.set_xlim(0.8, max(last, 2.0) * 1.03)

@@ -6,8 +6,8 @@ images: over those for validation). So accuracies are counts over counts, train 
 and nothing is a running mean. `param_norm` is the Euclidean norm of all parameters together, the quantity that falls
 when weight decay trades memorization for a circuit (Huang et al. 2024, fig. 9). Where the loss is not a number, neither
 is the accuracy: an argmax over NaN would name a class. A regression that nobody gave a `right_within` has no accuracy:
-NaN here, null in the tables. What else `metrics:` of a spec may name is in `catalog`; it is
-computed in the same pass, from the same outputs.
+NaN here, null in the tables. What else `metrics:` of a spec may name is in `catalog`; it is computed in the same pass,
+from the same outputs.
 
 Of sequences with several labels an accuracy is the share of tokens that are right, which has a level of chance as other
 accuracies have; `val_answer_accuracy` is that of whole answers. Of infinite data `train_*` are over the examples that
