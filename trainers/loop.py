@@ -117,8 +117,10 @@ class _Pack:
         self.segment += 1
         return self._block(found)
 
-    def _config(self, slot: _Lane) -> RunConfig | None:
-        return None if slot.run is None else self.configs[slot.run]
+    def _config(self, slot: _Lane) -> RunConfig:
+        """Of the run in a busy lane."""
+        assert slot.run is not None
+        return self.configs[slot.run]
 
     def _shrink(self) -> None:
         """Let go of lanes that no run will take. A smaller program is another program, so sizes are few and planned."""
@@ -145,9 +147,8 @@ class _Pack:
         self._evaluate(new, found)
 
     def _batches(self) -> Batches:
-        batches = Batches(
-            self.tensors, [self._config(slot) for slot in self.slots], [slot.done for slot in self.slots], self.widths
-        )
+        configs = [None if slot.run is None else self.configs[slot.run] for slot in self.slots]
+        batches = Batches(self.tensors, configs, [slot.done for slot in self.slots], self.widths)
         if batches.width != self.width:
             self.width, self.step = batches.width, None
         return batches
@@ -156,17 +157,15 @@ class _Pack:
         """Of infinite data a row is about the set that the next step trains on, which is as new to the network as
         validation is."""
         for lane in self.busy:
-            config = self._config(self.slots[lane])
-            assert config is not None
-            self.tensors.draw_set(lane, config, self.slots[lane].done)
+            slot = self.slots[lane]
+            self.tensors.draw_set(lane, self._config(slot), slot.done)
 
     def _change_sets(self) -> bool:
         """Whether some lanes have just gone over to their run's next training set."""
         changed = False
         for lane in self.busy:
-            config, done = self._config(self.slots[lane]), self.slots[lane].done
-            assert config is not None
-            phase = phase_at(config.train_sizes, done)
+            done = self.slots[lane].done
+            phase = phase_at(self._config(self.slots[lane]).train_sizes, done)
             if phase.start == done > 0:
                 self.tensors.train_on(lane, phase.size)
                 changed = True
@@ -174,13 +173,11 @@ class _Pack:
 
     def _steps_of(self, slot: _Lane) -> np.ndarray:
         config = self._config(slot)
-        assert config is not None
         return evaluation_steps(config.steps, config.eval_growth, config.eval_gaps)
 
     def _next_stop(self, slot: _Lane) -> int:
         """Steps until the lane's next evaluation, observation or training set. The last evaluation is the run's end."""
         config, schedule = self._config(slot), self._steps_of(slot)
-        assert config is not None
         due = int(schedule[np.searchsorted(schedule, slot.done, side="right")])
         others = (next_switch(config.train_sizes, slot.done), next_observation(config, slot.done))
         return min(due, *(other or due for other in others)) - slot.done
@@ -209,7 +206,6 @@ class _Pack:
         """Measures and snapshots of those of these lanes that are due for them."""
         for lane in which:
             slot, config = self.slots[lane], self._config(self.slots[lane])
-            assert config is not None
             assert slot.run is not None
             measured, kept = is_measured(config, slot.done), is_kept(config, slot.done)
             if not (measured or kept) or not bool(self.tensors.parameters_LP[lane].isfinite().all()):
@@ -238,7 +234,6 @@ class _Pack:
     def _outcome(self, slot: _Lane, metrics: list[float], first_bad: int) -> tuple[Outcome, int | None] | None:
         """Whether the run is over, and the step if that is before its budget."""
         config = self._config(slot)
-        assert config is not None
         values = dict(zip(DENSE_METRICS, metrics[: len(DENSE_METRICS)], strict=True))
         if first_bad >= 0 or not np.isfinite([values["train_loss"], values["param_norm"]]).all():
             return "diverged", first_bad if first_bad >= 0 else slot.done
@@ -254,7 +249,6 @@ class _Pack:
     def _end(self, lane: int, outcome: Outcome, stopped_at: int | None) -> RunEnd:
         slot, config = self.slots[lane], self._config(self.slots[lane])
         assert slot.run is not None
-        assert config is not None
         vector = self.tensors.parameters_LP[lane].cpu().numpy().copy()
         self.slots[lane] = _Lane()
         self.tensors.clear(lane)
@@ -318,6 +312,5 @@ class _Pack:
             self.tensors = lanes.empty(self.configs, len(self.slots), self.settings.device)
         checkpoints.load_tensors(data, self.tensors)
         for lane, slot in enumerate(self.slots):
-            config = self._config(slot)
-            if config is not None:
-                self.tensors.bring(lane, config, slot.done)
+            if slot.run is not None:
+                self.tensors.bring(lane, self._config(slot), slot.done)
