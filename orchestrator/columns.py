@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainers import own_code
 from trainers.config import FOLLOWS, WHEREABOUTS, RunConfig
+from trainers.members import parse_members
 from trainers.models.layout import parameter_count
 from trainers.tasks import build, table_size, val_size
 from trainers.tasks.shapes import SEQUENCES, has_accuracy, has_symbols
@@ -66,7 +67,7 @@ _CHANCE_FIELDS = (
     "data_sha256", "input_size", "n_classes", "bits", "parity", "feature_columns", "target_columns", "n_outputs",
     "loss", "right_within", "digits", "tokens", "length", "repeated", "copies", "trigrams",
 )  # fmt: skip
-"""What chance depends on; beside these the seed, of random labels alone."""
+"""What chance depends on; beside these the seed, where it is of random labels."""
 
 
 def _chance_of(config: RunConfig) -> float | None:
@@ -74,7 +75,9 @@ def _chance_of(config: RunConfig) -> float | None:
         return None
     if config.task_kind == "code":  # of each table by itself; null where the code was not allowed to run
         return build(config).chance_accuracy if own_code.is_loaded(config.code_sha256) else None
-    data_seed = config.seed_of_data if config.task_kind == "random_labels" else 0
+    members = parse_members(config.members)
+    is_random = config.task_kind == "random_labels" or (members and not any(member.has_rule for member in members))
+    data_seed = config.seed_of_data if is_random else 0
     return _chance(tuple(getattr(config, name) for name in _CHANCE_FIELDS), data_seed)
 
 

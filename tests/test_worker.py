@@ -18,6 +18,7 @@ from orchestrator.plan import Plan
 from orchestrator.worker import run_pack, try_pack
 from results.store import SweepStore
 from results.sweep import open_sweep
+from trainers import tasks
 from trainers.config import RunConfig
 from trainers.loop import train_pack
 from trainers.trace import DENSE_METRICS, TraceBlock
@@ -145,3 +146,8 @@ def test_config_columns_show_what_is_in_effect():
     chance = config_columns([toy, noise, noise.model_copy(update={"seed": 1})], ["chance_accuracy"])["chance_accuracy"]
     assert chance[0] == 5 / 55
     assert chance[1] != chance[2]  # the commonest of random labels depends on the draw
+    members = {"task_kind": "mixture", "task": "mixture", "members": "one: random; two: random"}
+    mixed = [noise.model_copy(update={**members, "seed": seed}) for seed in range(4)]
+    chance = config_columns(mixed, ["chance_accuracy"])["chance_accuracy"]
+    assert chance == [tasks.build(config).chance_accuracy for config in mixed]
+    assert len(set(chance)) > 1
