@@ -38,7 +38,7 @@ from trainers.config import (
     RunConfig,
     Seed,
 )
-from trainers.expressions import Expression, ExpressionError, parse
+from trainers.expressions import OPERANDS, Expression, ExpressionError, parse
 from trainers.members import RANDOM, Member, parse_members, write_members
 from trainers.tasks.shapes import SEQUENCES
 from trainers.tasks.subsets import parse_subsets, write_subsets
@@ -105,11 +105,11 @@ def _train_size_before(value: Any) -> str:
 
 
 def _canonical_task(text: str) -> str:
-    return text if text in WITHOUT_OPERATION.values() else parse(text, frozenset("ab")).text
+    return text if text in WITHOUT_OPERATION.values() else parse(text, OPERANDS).text
 
 
 def _canonical_marginal(text: str | None) -> str | None:
-    return None if text is None else parse(text, frozenset("ab")).text
+    return None if text is None else parse(text, OPERANDS).text
 
 
 def _subsets(value: Any) -> str:

@@ -34,6 +34,7 @@ from trainers.metrics.dense import measure
 from trainers.metrics.measures import Reading, Run, take
 from trainers.models import layout, mlp, own_model, toy, transformer
 from trainers.models.draws import Draws
+from trainers.models.named import named
 from trainers.optimizers import Moments, clip_, factors, hold_norm_, hyperparameter, update_
 from trainers.philox import normal
 from trainers.replay import Step
@@ -55,16 +56,9 @@ def network(config: RunConfig, engine: Engine) -> Callable[[Sequence[Tensor], Te
     forward = FORWARDS[config.model]["plain" if engine == "plain" else "fast"]
 
     def apply(parts: Sequence[Tensor], inputs_BT: Tensor, draws: Draws | None) -> Tensor:
-        return forward(_named(parts, config), inputs_BT, config, draws)
+        return forward(named(parts, config), inputs_BT, config, draws)
 
     return apply
-
-
-def _named(parts: Sequence[Tensor], config: RunConfig) -> dict[str, Tensor]:
-    """The parameters of one run by name and in their shapes, from its flat vector (P,), whole or cut into them."""
-    # One split, not a slice for each: its gradient is one concatenation.
-    pieces = parts if len(parts) > 1 else torch.split(parts[0], layout.sizes(config))
-    return {p.name: piece.reshape(p.shape) for p, piece in zip(layout.parameters(config), pieces, strict=True)}
 
 
 def loss_of_run(config: RunConfig, engine: Engine) -> Callable[..., Tensor]:
@@ -323,7 +317,7 @@ def take_measures(lanes: Lanes, lane: int, config: RunConfig, engine: Engine) ->
         return take(
             Run(
                 config=config,
-                weights=_named((lanes.parameters_LP[lane],), config),
+                weights=named((lanes.parameters_LP[lane],), config),
                 forward=lambda weights, inputs: forward(dict(weights), inputs, config, None),
                 inputs_ET=examples.inputs if examples.inputs.dim() == 2 else examples.inputs[0],
                 labels_E=examples.labels_LE[0],

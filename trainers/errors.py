@@ -3,3 +3,7 @@
 
 class CodeError(Exception):
     """Something wrong in the user's own code, told as theirs: file, line, message. One line."""
+
+
+class DataError(ValueError):
+    """The user's data are not what they should be. One line, with the file."""

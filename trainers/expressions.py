@@ -29,7 +29,8 @@ MAX_DEPTH = 60
 MAX_EXPONENT = 1000
 MAX_INTEGER = 2**63 - 1
 ALLOWED = "numbers, text in quotes, names, + - * / // % **, comparisons, `in (1, 2)`, and/or/not, and `x if y else z`"
-
+OPERANDS = frozenset("ab")
+"""Names that a task's operation uses."""
 GROUP_ALLOWED = "`a * b`, `a / b`, `a * b * a ** -1`"
 
 Array = npt.NDArray[Any]

@@ -10,11 +10,10 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from trainers.expressions import ExpressionError, parse
+from trainers.expressions import OPERANDS, ExpressionError, parse
 
 RANDOM = "random"
 MOST = 8
-OPERANDS = frozenset("ab")
 RESERVED = ("rest", "noisy", "clean", "outliers")
 """Names of other parts of a table."""
 _ENTRY = re.compile(r"([a-z][a-z0-9_]{0,31}): (.+?)(?: on ([1-9][0-9]{0,9}))?")

@@ -32,7 +32,7 @@ class Request:
     """What is to be timed."""
 
     engine: Engine
-    device: str
+    device: Literal["cpu", "cuda"]
     threads: int
     names: list[str]
 
@@ -46,7 +46,7 @@ def seconds_per_step(config: RunConfig, lanes: int, request: Request) -> float:
 
 def _segment_seconds(config: RunConfig, lanes: int, request: Request, steps: int, timed: int) -> float:
     settings = PackSettings(
-        lanes=lanes, engine=request.engine, threads=request.threads, segment_steps=steps, device=_device(request)
+        lanes=lanes, engine=request.engine, threads=request.threads, segment_steps=steps, device=request.device
     )
     # Evaluations at 1, 10, 100, 1000, ... steps: the fastest segments have none.
     sparse = {"eval_growth": 10.0, "eval_gaps": 1}
@@ -60,10 +60,6 @@ def _segment_seconds(config: RunConfig, lanes: int, request: Request, steps: int
         next(blocks)
         seconds.append(clock() - began)
     return min(seconds)
-
-
-def _device(request: Request) -> Literal["cpu", "cuda"]:
-    return "cuda" if request.device == "cuda" else "cpu"
 
 
 def _clock(request: Request) -> Callable[[], float]:

@@ -29,6 +29,7 @@ from trainers.config import RunConfig
 from trainers.losses import is_right, loss_per_example
 from trainers.metrics import catalog
 from trainers.models import layout
+from trainers.models.named import named
 from trainers.tasks.shapes import has_accuracy, n_answer_tokens
 
 Forward = Callable[[Tensor, Tensor], Tensor]
@@ -75,7 +76,6 @@ def measure(
     accuracies = [_known_where(loss, value) for loss, value in zip(losses, accuracies, strict=True)]
     if not has_accuracy(config):
         accuracies = [torch.full_like(loss, torch.nan) for loss in losses]
-    named = dict(zip(("train", "val"), losses, strict=True))
     names = catalog.chosen(config.metrics)
     is_normalized = any(name.endswith("_loss_normalized") for name in names)
     seen = Seen(
@@ -84,12 +84,12 @@ def measure(
         train_N=train_N,
         val_N=val_N,
         subsets_SN=subsets_SN,
-        losses=named,
+        losses=dict(zip(("train", "val"), losses, strict=True)),
         loss_normalized_N=_loss_normalized(outputs_NK, labels_N, targets_CK, config) if is_normalized else None,
         own=lambda name: own_metric(
             name,
             interface.Seen(
-                params=_named(vector_P, config),
+                params=named((vector_P,), config),
                 inputs=inputs_NT,
                 logits=outputs_NK,
                 targets=F.embedding(labels_N, targets_CK) if config.n_outputs else labels_N,
@@ -118,11 +118,6 @@ def _further(name: str, seen: Seen, config: RunConfig) -> Tensor:
     return FURTHER[name](seen, config)
 
 
-def _named(vector_P: Tensor, config: RunConfig) -> dict[str, Tensor]:
-    pieces = zip(layout.parameters(config), torch.split(vector_P, layout.sizes(config)), strict=True)
-    return {parameter.name: piece.reshape(parameter.shape) for parameter, piece in pieces}
-
-
 def own_metric(name: str, seen: interface.Seen, config: RunConfig) -> Tensor:
     """A metric of the user's code. Raises CodeError."""
     value = own_code.call(config.code_sha256, name, seen)
@@ -141,8 +136,8 @@ def _subset_accuracy(part: str, subset: str, seen: Seen, config: RunConfig) -> T
 
 
 def _group_norm(group: str, seen: Seen, config: RunConfig) -> Tensor:
-    named = _named(seen.vector_P, config)
-    parts = [named[parameter.name].reshape(-1) for parameter in catalog.of_group(group, config)]
+    weights = named((seen.vector_P,), config)
+    parts = [weights[parameter.name].reshape(-1) for parameter in catalog.of_group(group, config)]
     return _as_stored(torch.cat(parts).double().norm())
 
 

@@ -1,6 +1,7 @@
 """The data, one file a family. numpy only: specs are checked against the data without torch."""
 
 from trainers.config import RunConfig
+from trainers.errors import DataError
 from trainers.members import parse_members
 from trainers.tasks import (
     images,
@@ -17,7 +18,6 @@ from trainers.tasks import (
     toy_addition,
 )  # fmt: skip
 from trainers.tasks.data import Table, TaskData, finish, noise_names
-from trainers.tasks.idx import DataError
 from trainers.tasks.shapes import SEQUENCES
 
 FAMILIES = {

@@ -7,7 +7,6 @@ refused with the file's name. The hash is of the unpacked contents: neither the 
 
 import functools
 import gzip
-import hashlib
 import math
 import struct
 import zlib
@@ -18,6 +17,9 @@ from typing import BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
+from trainers.errors import DataError
+from trainers.tasks.digest import digest_of
+
 Bytes = npt.NDArray[np.uint8]
 
 DIMENSIONS = {"images-idx3-ubyte": 3, "labels-idx1-ubyte": 1}
@@ -25,10 +27,6 @@ PARTS = ("train", "t10k")
 """The pool of training examples, and the examples for validation."""
 MAX_BYTES = 4 * 2**30
 TRY_AGAIN = "fetch the file again"
-
-
-class DataError(ValueError):
-    """The user's files are not what they should be."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,7 +74,7 @@ def _load(stamps: tuple[tuple[str, int, int, int], ...]) -> Images:
         labels_N=labels_N,
         n_pool=len(images),
         n_classes=max(2, int(labels_N.max()) + 1),
-        sha256=_digest(images, labels, val_images, val_labels),
+        sha256=digest_of(images, labels, val_images, val_labels),
     )
 
 
@@ -134,11 +132,3 @@ def _require_pairs(images: Bytes, labels: Bytes, images_path: Path, labels_path:
             f"{images_path} holds {len(images):,} images and {labels_path} {len(labels):,} labels; there should be one "
             "label for each image"
         )
-
-
-def _digest(*arrays: Bytes) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(repr(array.shape).encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()

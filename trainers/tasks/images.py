@@ -10,8 +10,9 @@ scale of the weights does.
 """
 
 from trainers.config import RunConfig
+from trainers.errors import DataError
 from trainers.tasks.data import Table
-from trainers.tasks.idx import DataError, Images, load
+from trainers.tasks.idx import Images, load
 
 
 def pool_size(folder: str | None) -> int:

@@ -5,10 +5,8 @@ import functools
 import numpy as np
 
 from trainers.config import RunConfig
-from trainers.expressions import parse
+from trainers.expressions import OPERANDS, parse
 from trainers.tasks.data import Ints, Table
-
-OPERANDS = frozenset({"a", "b"})
 
 
 def all_pairs(modulus: int) -> Ints:

@@ -9,7 +9,6 @@ Of formats only .npz is known here. READERS is open for others: `orchestrator.pa
 """
 
 import functools
-import hashlib
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from trainers.config import RunConfig
+from trainers.errors import DataError
 from trainers.tasks.data import Ints, Table
-from trainers.tasks.idx import DataError
+from trainers.tasks.digest import digest_of
 
 MOST_CLASSES = 256
 MOST_OUTPUTS = 4096
@@ -136,7 +136,7 @@ def _load(source: Source, stamp: tuple[int, ...]) -> Features:
         n_pool=len(parts[0][1]),
         has_validation=len(parts) > 1,
         n_classes=n_classes,
-        sha256=_digest(features_NT, targets, np.array([len(parts[0][1])])),
+        sha256=digest_of(features_NT, targets, np.array([len(parts[0][1])])),
     )
 
 
@@ -230,11 +230,3 @@ def _finite(file: str, name: str, rows: npt.NDArray[Any]) -> Floats:
         counted = "a number that is not finite," if n_bad == 1 else f"{n_bad:,} numbers that are not finite, the first"
         raise DataError(f"{file}: {name} hold {counted} in row {row + 1}, place {column + 1}: {rows[row, column]}")
     return found
-
-
-def _digest(*arrays: npt.NDArray[Any]) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(repr(array.shape).encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()

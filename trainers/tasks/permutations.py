@@ -11,9 +11,9 @@ import itertools
 import numpy as np
 
 from trainers.config import RunConfig
-from trainers.expressions import Group, parse
+from trainers.expressions import OPERANDS, Group, parse
 from trainers.tasks.data import Ints, Table
-from trainers.tasks.modular import OPERANDS, all_pairs
+from trainers.tasks.modular import all_pairs
 
 
 @functools.lru_cache(maxsize=4)

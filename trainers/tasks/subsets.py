@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainers.expressions import ExpressionError, parse
+from trainers.expressions import OPERANDS, ExpressionError, parse
 from trainers.members import RESERVED
 
 REST = "rest"
 MOST = 32
 """Subsets of one table."""
-OPERANDS = frozenset("ab")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 Mask = npt.NDArray[np.bool_]
