@@ -431,9 +431,15 @@ def _why(row: dict[str, Any], axis: str, settings: DescentSettings) -> str:
     return f"{seeds} would have shown only a dip of {row['detectable']:.2g} or more"
 
 
+def decisive_p(row: Mapping[Any, Any]) -> float:
+    """The p value that the verdict of a row rests on, after Holm's correction."""
+    p: float = row["dip_p_holm"] if row["verdict"] == "dip_only" else max(row["p_holm"], row["dip_p_holm"])
+    return p
+
+
 def p_text(row: Mapping[Any, Any]) -> str:
-    """The p value that the verdict rests on, after Holm's correction."""
-    p = row["dip_p_holm"] if row["verdict"] == "dip_only" else max(row["p_holm"], row["dip_p_holm"])
+    """The same in words."""
+    p = decisive_p(row)
     if not math.isfinite(p):
         return "no p value"
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

@@ -10,13 +10,14 @@ from critical_helpers import SIZES, WIDTHS, labels_of, random_labels_of, traces_
 
 from results.critical.findings import Question, check_question, find
 from results.critical.half_width import half_width, shift
+from results.critical.intervals import jackknife_error
 from results.critical.memory import thresholds
 from results.critical.modelwise import modelwise_ratios, stays_above
 from results.critical.prediction import expect, find_star
 from results.critical.report import report
 from results.critical.settings import CriticalSettings
 from results.critical.smooth import smooth_traces
-from results.critical.star import Star, crossing, jackknife_error
+from results.critical.star import Star, crossing
 from results.critical.table import critical_table
 from results.critical.zones import balanced_accuracy, fit_curves, score_zones, zone_of
 from results.critical_figure import critical_figure

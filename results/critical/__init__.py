@@ -10,6 +10,7 @@ zones       what both curves foretell of labels, and how well
 prediction  Huang et al.'s double descent, foretold by the star
 modelwise   validation that comes long after training, along width
 half_width  the width that generalizing takes, and its shift between two sweeps
+intervals   of a few seeds: Student's, the jackknife's
 smooth      traces as curves over time, for descents over steps
 findings    all of it in one value
 report, table   findings in words, and as rows

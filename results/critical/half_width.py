@@ -16,8 +16,8 @@ import pandas as pd
 from scipy import stats
 
 from results.axes import distinct
+from results.critical.intervals import jackknife_error
 from results.critical.modelwise import seed_table, stays_above
-from results.critical.star import jackknife_error
 
 Floats = npt.NDArray[np.float64]
 

@@ -20,9 +20,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
 from results.axes import distinct
+from results.critical.intervals import student_half
 from results.critical.outcomes import is_settled
 from results.critical.settings import CriticalSettings
 from results.critical.sizes import SIZE, Threshold, find_threshold, stability
@@ -191,7 +191,7 @@ def _count(axis_value: Any, labels: pd.DataFrame, settings: CriticalSettings) ->
     parts = [(labels[f"final_{kind}_accuracy"] * labels[f"{kind}_size"]).fillna(0) for kind in ("train", "val")]
     right = (parts[0] + parts[1]).groupby(labels["seed"]).mean().to_numpy(dtype=float)
     holds_all = bool((labels["final_train_accuracy"] >= settings.memory - EPSILON).mean() >= 0.5)
-    half = _student_half(right, settings.level)
+    half = student_half(right, settings.level)
     return Count(
         axis_value=axis_value,
         right=float(right.mean()),
@@ -207,12 +207,6 @@ def _count(axis_value: Any, labels: pd.DataFrame, settings: CriticalSettings) ->
 def _facts_of_count(right: float, modulus: int) -> float:
     """p (p + 1) / 2 facts make p^2 pairs."""
     return right * (modulus + 1) / (2 * modulus)
-
-
-def _student_half(values: Floats, level: float) -> float:
-    if len(values) < 3:
-        return math.nan
-    return float(stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
 
 
 def differences(one: pd.DataFrame, other: pd.DataFrame, axis: str, ignore: frozenset[str] = frozenset()) -> list[str]:

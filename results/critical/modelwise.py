@@ -21,9 +21,9 @@ import pandas as pd
 from scipy import stats
 
 from results.axes import distinct
+from results.critical.intervals import jackknife_error
 from results.critical.settings import CriticalSettings
 from results.critical.sizes import SIZE, parts
-from results.critical.star import jackknife_error
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,17 +13,15 @@ error, with Student's quantile. Width and size hold together with the stated pro
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
+from results.critical.intervals import jackknife_error
 from results.critical.sizes import Threshold
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,18 +109,18 @@ def with_interval(
     """
     seeds = list(seeds)
     if whole.relation != "=" or len(seeds) < 3:
-        return _replace(whole, n_seeds=len(seeds))
+        return replace(whole, n_seeds=len(seeds))
     stars = [without(seed) for seed in seeds]
     if any(star.relation != "=" for star in stars):
         lost = sum(star.relation != "=" for star in stars)
         why = f"{whole.why}; without {lost} of {len(seeds)} seeds there is no crossing, so no interval"
-        return _replace(whole, n_seeds=len(seeds), why=why)
+        return replace(whole, n_seeds=len(seeds), why=why)
     places = np.log([[star.axis_value, star.size] for star in stars])
     error = jackknife_error(places)
     half = error * stats.t.ppf(1 - (1 - level) / 4, len(seeds) - 1)
     center = np.log([whole.axis_value, whole.size])
     low, high = np.exp(center - half), np.exp(center + half)
-    return _replace(
+    return replace(
         whole,
         axis_low=float(low[0]),
         axis_high=float(high[0]),
@@ -130,13 +128,3 @@ def with_interval(
         size_high=float(high[1]),
         n_seeds=len(seeds),
     )
-
-
-def jackknife_error(values: Floats) -> Floats:
-    """Standard errors from the values (n, k) with each of n clusters left out."""
-    n = len(values)
-    return np.asarray(np.sqrt((n - 1) / n * np.square(values - values.mean(axis=0)).sum(axis=0)))
-
-
-def _replace(star: Star, **changed: Any) -> Star:
-    return Star(**{**{name: getattr(star, name) for name in Star.__dataclass_fields__}, **changed})

@@ -15,6 +15,7 @@ from results.axes import label_of
 from results.critical.findings import ACCURACY, LOSS, Findings
 from results.critical.settings import CRITICAL_VERSION, CriticalSettings
 from results.critical.sizes import SIZE, Threshold
+from results.descent import decisive_p
 
 Row = dict[str, Any]
 
@@ -154,7 +155,7 @@ def _descent_rows(found: Findings) -> Iterator[Row]:
                 "value": row["depth"],
                 "low": row["depth_low"],
                 "high": row["depth_high"],
-                "p": max(row["p_holm"], row["dip_p_holm"]) if row["verdict"] != "dip_only" else row["dip_p_holm"],
+                "p": decisive_p(row),
                 "verdict": row["verdict"],
                 "peak_at": row["peak_at"],
                 "dip_at": row["dip_at"],

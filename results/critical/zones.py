@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
 from results.axes import distinct
+from results.critical.intervals import student_half
 from results.critical.settings import CriticalSettings
 from results.critical.sizes import SIZE, Threshold, parts, threshold_of
 
@@ -222,9 +222,7 @@ def _score(
     of_seed = [scored & (seeds == seed) for seed in np.unique(seeds)]
     each = np.array([balanced_accuracy(truth[own], told[own]) for own in of_seed])
     each = each[np.isfinite(each)]
-    half = math.nan
-    if len(each) > 2:
-        half = float(stats.t.ppf((1 + level) / 2, len(each) - 1) * each.std(ddof=1) / math.sqrt(len(each)))
+    half = student_half(each, level)
     value = balanced_accuracy(truth[scored], told[scored])
     return Score(
         predictor=predictor,
