@@ -233,7 +233,7 @@ FIGURES: tuple[PaperFigure, ...] = (
         "Liu et al. 2022, figure 7, center",
         "Dropout speeds generalization up",
         "liu2022_fig7_dropout",
-        None,
+        "liu2022_fig7_dropout_small",
     ),
     _figure(
         "merrill2023_parity",
