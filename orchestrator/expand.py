@@ -21,7 +21,8 @@ from orchestrator.checks import check
 from orchestrator.errors import Fault, KeyPath, Problem, SpecError
 from orchestrator.parquet_data import own_data
 from orchestrator.run_table import Coded, RunTable, n_examples
-from orchestrator.spec_model import MAX_RUNS, PLACES, WITHOUT_OPERATION, Sample, SweepSpec
+from orchestrator.spec_model import MAX_RUNS, PLACES, Sample, SweepSpec
+from orchestrator.spec_values import WITHOUT_OPERATION
 from orchestrator.train_schedule import read_schedule
 from results.objects import SCHEME
 from trainers.config import DEFAULTS, FOUND_IN_DATA

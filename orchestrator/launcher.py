@@ -24,6 +24,7 @@ from orchestrator.code_file import admit, bytes_of, require_allowed
 from orchestrator.environment import agreed
 from orchestrator.errors import EXIT_BAD_DATA, EXIT_IO, EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, UserError
 from orchestrator.extension import extension, growth_of, is_of
+from orchestrator.filters import parse_only
 from orchestrator.machine import find_slots, slots_of_nodes
 from orchestrator.outcome import LaunchResult, is_labelled, outcome, report
 from orchestrator.permits import Permits
@@ -36,7 +37,7 @@ from orchestrator.resolved import resolved_spec
 from orchestrator.signals import StopNow, StopRequest, drain_on_signals
 from orchestrator.slots import Slots
 from orchestrator.spec import LoadedSpec, load_spec, load_text
-from orchestrator.spec_model import SweepSpec, parse_only
+from orchestrator.spec_model import SweepSpec
 from results.errors import MissingError, StorageError
 from results.objects import ObjectPath
 from results.places import Place, absolute, place_of

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.spec_model import parse_filter
+from orchestrator.filters import parse_filter
 from trainers.config import DEFAULTS, FOLLOWS, RunConfig, canonical_fragments, hash_canonical
 from trainers.expressions import Expression
 from trainers.tasks import TABLE_FIELDS, table_size

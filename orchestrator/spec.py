@@ -25,17 +25,11 @@ from orchestrator.errors import (
     UserError,
 )
 from orchestrator.expand import absolute, build_table, find_factors, missing_faults, size_faults
+from orchestrator.filters import parse_filter
 from orchestrator.overrides import apply_overrides
-from orchestrator.spec_model import (
-    MAX_AXIS,
-    PLACES,
-    SHORT_FORMS,
-    Resources,
-    Seeds,
-    SweepSpec,
-    parse_filter,
-)
+from orchestrator.spec_model import MAX_AXIS, PLACES, SHORT_FORMS, Resources, SweepSpec
 from orchestrator.spec_schema import json_schema
+from orchestrator.spec_values import Seeds
 from orchestrator.train_schedule import read_schedule
 from orchestrator.wording import faults_of, nearest, show
 from orchestrator.yaml_source import MAX_BYTES, decode, parse_yaml

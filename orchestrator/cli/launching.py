@@ -204,7 +204,7 @@ def submit(
     else:
         given += ["--allow-code"] * allow_code
         if only is not None:
-            from orchestrator.spec_model import parse_only
+            from orchestrator.filters import parse_only
 
             parse_only(only)
             given.append(f"--only={only}")
