@@ -61,7 +61,6 @@ def test_a_filter_leaves_the_other_runs_in_order():
         ("data_seed == seed and init_seed == 0", [5, None]),
         ("task == 'a + b' and optimizer in ('adamw', 'sgd')", [5, None]),
         ("not stop_val_accuracy > 0", [5, None]),
-        ("1 < 2", [5, None]),
         ("train_fraction > 0.4 and batch_size > 5", [None]),
     ],
 )
