@@ -57,10 +57,14 @@ class LaunchLock:
             os.close(descriptor)
 
     def name_holder(self, attempt: int) -> None:
-        """Writes our name into the file, if we hold it."""
+        """Writes our name into the file, if we hold it.
+
+        Whoever looks meanwhile reads one name or the other. Without any, and without flock, it would take the lock.
+        """
         if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, whoami(attempt), 0)
+            name = whoami(attempt)
+            os.pwrite(self._descriptor, name.ljust(os.fstat(self._descriptor).st_size), 0)
+            os.ftruncate(self._descriptor, len(name))
 
     def holder(self) -> dict[str, Any] | None:
         """Host, pid and attempt of the launch at work; None if there is none."""

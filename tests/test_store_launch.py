@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -52,6 +53,30 @@ def test_lock_goes_with_its_holder_however_it_dies(tmp_path, holder):
     with store.lock():
         assert store.holder()["pid"] == os.getpid()
     assert store.holder() is None
+
+
+def test_whoever_looks_while_the_holder_writes_its_name_reads_a_name(tmp_path, monkeypatch):
+    """A killed launch of a machine with a longer name was there before."""
+    create_sweep(tmp_path / "s")
+    store, seen = SweepStore(tmp_path / "s"), []
+    (tmp_path / "s" / "launch.lock").write_text(json.dumps({"host": "h" * 300, "pid": 1, "attempt": 7}))
+
+    def watch(call):
+        def watched(*args):
+            result = call(*args)
+            seen.append(store.holder())
+            return result
+
+        return watched
+
+    with monkeypatch.context() as patch:
+        for name in ("ftruncate", "pwrite"):
+            patch.setattr(os, name, watch(getattr(os, name)))
+        with store.lock():
+            store.begin_attempt()
+            patch.undo()
+    assert [each.get("pid") for each in seen] == [os.getpid()] * len(seen)
+    assert seen[-1]["attempt"] == 1
 
 
 RACE = """
