@@ -19,6 +19,7 @@ from results.classify import ClassifierSettings
 from results.figures import FIGURES, find_figure
 from results.figures.curves import APART
 from results.figures.davies2022_fig6 import bumps, count_of
+from results.figures.power2022_fig2 import variants
 from results.figures.sheet import VAL
 from results.figures.times import censored_median, fit_slope
 from results.palette import FAINT, INK
@@ -454,6 +455,20 @@ def test_dropout_is_named_with_its_time(sweep_of: MakeUp) -> None:
     assert named[0] == "dropout 0: not within the budget"
     assert [text.split(":")[0] for text in named] == ["dropout 0", "dropout 0.1", "dropout 0.3", "dropout 0.5"]
     assert named[-1].startswith("dropout 0.5: step 2,")
+
+
+def test_variants_of_the_optimizer_are_named_by_what_they_change(sweep_of: MakeUp) -> None:
+    figure = find_figure("power2022_fig2_optimizers").draw(sweep_of("power2022_fig2_optimizers_small", steps="100"))
+    keys = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+    named = {text.get_text() for key in keys for text in key.get_texts()}
+    assert {"full batch", "learning_rate 0.01", "dropout 0.1", "weight_decay 1", "none of these"} < named
+    assert "weight_decay 1, decay_towards init" in named
+
+
+def test_settings_that_half_of_the_variants_share_are_said() -> None:
+    grid = [{"learning_rate": rate, "weight_decay": decay} for rate in (0.1, 0.2) for decay in (0.0, 1.0)]
+    assert variants(grid)[1] == "learning_rate 0.1, weight_decay 1"
+    assert variants([{"batch_size": size} for size in (None, 64, 64)]) == ["full batch", *["none of these"] * 2]
 
 
 def test_each_figure_of_the_paper_is_in_the_readme() -> None:

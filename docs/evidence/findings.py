@@ -21,6 +21,7 @@ from results.descent import descents
 from results.figures.curves import cells, in_words, numbers, runs_of
 from results.figures.davies2022_fig6 import bumps
 from results.figures.liu2022_fig4 import linear_at
+from results.figures.power2022_fig2 import variants
 from results.figures.times import censored_median, first_reach, fit_slope
 from results.measures import predicted_accuracy
 from results.sweep import Sweep
@@ -30,9 +31,8 @@ KEY_WAVES = 5
 MOST_CELLS = 40
 
 
-def findings(sweep: Sweep, labels: pd.DataFrame) -> Any:
-    """What make.py writes under `seen`."""
-    name = str(sweep.plan["name"])
+def findings(sweep: Sweep, labels: pd.DataFrame, name: str) -> Any:
+    """What make.py writes under `seen`; `name` is that of the spec."""
     chosen = [find for start, find in OF_SPEC.items() if name.startswith(start)]
     found: Record = {}
     for find in chosen:
@@ -183,6 +183,22 @@ def data_slope(sweep: Sweep, labels: pd.DataFrame) -> Record:
     return {"steps_to_99": found}
 
 
+def best_by_variant(sweep: Sweep, labels: pd.DataFrame) -> Record:
+    """Of each variant: mean best accuracy at each per cent of data and how many runs that is, and how many hold .9."""
+    settings = [name for name in cell_names(sweep, labels) if name != "train_size"]
+    parts = cells(labels.assign(percent=(100 * labels["train_fraction"]).round()), settings)
+    found = {}
+    for name, (_, part) in zip(variants([cell for cell, _ in parts]), parts, strict=True):
+        at = part.groupby("percent").agg(
+            best=("peak_val_accuracy", "mean"), runs=("run_id", "size"), held=("t_val", "count")
+        )
+        found[name] = {
+            f"{percent:.0f} %": f"{best:.2f}; {held:.0f} of {runs:.0f} at .9"
+            for percent, best, runs, held in at.itertuples()
+        }
+    return {"best_by_variant": found}
+
+
 def embeddings(sweep: Sweep, labels: pd.DataFrame) -> Record:
     """Steps to an RQI of .95 by train size, and the accuracy that embeddings foretell against the measured one."""
     training = training_sets(sweep)
@@ -237,6 +253,7 @@ OF_SPEC: dict[str, Callable[[Sweep, pd.DataFrame], Record]] = {
     "merrill2023": neurons,
     "nanda2022_fourier": waves,
     "power2022_fig1": data_slope,
+    "power2022_fig2_optimizers": best_by_variant,
     "liu2022_fig4": embeddings,
     "pope2023": transitions,
 }

@@ -47,7 +47,7 @@ def main() -> None:
     labels[names].to_csv(folder / "labels.csv", index=False, float_format="%.6g")
     thinned(sweep.traces(include_running=False)).to_parquet(folder / "traces.parquet", index=False, compression="zstd")
     record = provenance(options.sweep, options.of or plan["name"], plan, labels)
-    record["seen"] = findings(sweep, labels)
+    record["seen"] = findings(sweep, labels, name)
     if options.descent:
         record["descents"] = descend(labels, plan, options.descent, options.facet, folder)
     elif (options.sweep / "figures" / "phase_diagram.png").exists():

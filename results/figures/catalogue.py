@@ -315,7 +315,7 @@ FIGURES: tuple[PaperFigure, ...] = (
         "Power et al. 2022, figure 2, left",
         "Optimizers over fraction of data",
         "power2022_fig2_optimizers",
-        None,
+        "power2022_fig2_optimizers_small",
         "power2022_fig2",
     ),
     _figure(

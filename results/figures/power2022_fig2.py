@@ -2,8 +2,11 @@
 
 Right panel there: a line for each operation. Left panel there: a line for each variant of the optimizer. Here one
 picture, with a line for whatever the sweep varies beside the train size. The mean over seeds, as in the paper, and
-every run as a dot.
+every run as a dot. Variants that change one setting each are named by that setting.
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -27,7 +30,8 @@ def draw(sweep: Sweep, title: str) -> Figure:
         raise ValueError("the figure needs a second axis beside train_size: task, or settings of the optimizer")
     parts = cells(labels, others)
     looks = apart(len(parts))
-    names = [label_of(cell["task"]) if others == ["task"] else in_words(cell) for cell, _ in parts]
+    chosen = [cell for cell, _ in parts]
+    names = [label_of(cell["task"]) for cell in chosen] if others == ["task"] else variants(chosen)
     key = [line_key(name, *look) for name, look in zip(names, looks, strict=True)]
     figure, (panel,) = sheet(
         title=title,
@@ -45,3 +49,16 @@ def draw(sweep: Sweep, title: str) -> Figure:
     draw_ticks(panel, layout, "x", SIZE[0], labelled=True)
     panel.set_xlabel("training data, % of the table")
     return figure
+
+
+def variants(chosen: Sequence[dict[str, Any]]) -> list[str]:
+    """Each combination of settings in words, without those that it shares with more than half of all."""
+    words = [[_setting(name, value) for name, value in cell.items()] for cell in chosen]
+    shared = {word for cell in words for word in cell if 2 * sum(word in other for other in words) > len(words)}
+    return [", ".join(word for word in cell if word not in shared) or "none of these" for cell in words]
+
+
+def _setting(name: str, value: Any) -> str:
+    if name == "batch_size" and (value is None or value != value):
+        return "full batch"
+    return in_words({name: value})
