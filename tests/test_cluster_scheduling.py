@@ -5,6 +5,7 @@ A cluster takes ten seconds to start, and so does each launch, so this is one te
 
 import os
 import threading
+from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -56,9 +57,11 @@ def test_packs_wait_for_nodes_with_gpus_share_them_and_one_that_kills_its_worker
             assert {(wanted["CPU"], wanted["GPU"]) for wanted in demand(cluster)} == {(1, 0.5)}
             assert cluster.workers() == []
             shared = cluster.add_node(num_cpus=3, num_gpus=1)
-            most = 0
+            most, lately = 0, deque[int](maxlen=5)
             while launch.poll() is None:
-                most = max(most, len(cluster.workers(shared)))
+                # For half a second: on a loaded machine a killed worker is still there when the next one begins.
+                lately.append(len(cluster.workers(shared)))
+                most = max(most, min(lately) if len(lately) == 5 else 0)
                 assert cluster.workers(without) == [], "there is no GPU"
                 kill_whoever_trains(folder, poison)
                 threading.Event().wait(0.1)
