@@ -36,12 +36,15 @@ def main() -> None:
     parser.add_argument("--facet", help="axis that parts the curves")
     parser.add_argument("--figure", action="append", default=[], help="a paper's figure to draw (grokctl figure)")
     parser.add_argument("--of", help="shipped spec whose runs these are, if the sweep was launched under another name")
+    parser.add_argument(
+        "--part", help="which part this is of a sweep that was trained in several: ends the folder's name"
+    )
     options = parser.parse_args()
     sweep = open_sweep(options.sweep)
     labels, plan = sweep.labels(), dict(sweep.plan)
     name = options.of or plan["name"]
-    require_runs_of(name, plan)
-    folder = Path(__file__).parent / name
+    require_runs_of(name, plan, is_part=options.part is not None)
+    folder = Path(__file__).parent / (f"{name}_{options.part}" if options.part else name)
     folder.mkdir(exist_ok=True)
     names = [name for name in dict.fromkeys([*LABELS, *plan["axes"]]) if name in labels]
     labels[names].to_csv(folder / "labels.csv", index=False, float_format="%.6g")
@@ -66,11 +69,13 @@ def main() -> None:
     print(json.dumps(record, indent=1, default=str))
 
 
-def require_runs_of(name: str, plan: dict[str, Any]) -> None:
-    """A sweep of another name counts if its runs are those of the spec: ids are hashes of all that decides a run."""
+def require_runs_of(name: str, plan: dict[str, Any], *, is_part: bool) -> None:
+    """A sweep of another name counts if its runs are those of the spec, or a part of them: ids are hashes of all that
+    decides a run."""
     if name != plan["name"]:
         planned = {run_id for pack in plan["packs"] for run_id in pack["runs"]["run_id"]}
-        if planned != set(expand(load_spec(name).spec).run_ids()):
+        asked = set(expand(load_spec(name).spec).run_ids())
+        if not (planned <= asked if is_part else planned == asked):
             raise SystemExit(f"the runs of {plan['name']} are not those of {name}")
 
 
@@ -86,13 +91,14 @@ def thinned(traces: pd.DataFrame) -> pd.DataFrame:
 def provenance(root: Path, name: str, plan: dict[str, Any], labels: pd.DataFrame) -> dict[str, Any]:
     store = SweepStore(root)
     packs = [store.pack(pack["pack_id"]) for pack in plan["packs"]]
+    begun = next(headers[-1] for pack in packs if (headers := pack.headers()))
     return {
         "command": f"grokctl launch {name}",
         **({} if name == plan["name"] else {"launched_as": plan["name"]}),
         "grokctl_version": plan["grokctl_version"],
         "spec_sha256": plan["spec_sha256"],
         "plan_id": plan["plan_id"],
-        "fingerprints": [*packs[0].headers()[-1].fingerprints.values()],
+        "fingerprints": [*begun.fingerprints.values()],
         "runs": len(labels),
         "runs_planned": sum(len(pack["runs"]["run_id"]) for pack in plan["packs"]),
         "run_seconds": round(float(sum(outcome.wall_s for pack in packs for outcome in pack.outcomes()))),
