@@ -235,7 +235,8 @@ def test_labels_of_noised_and_thinned_simulations_are_right():
 def test_what_was_done_to_a_run_says_what_it_is():
     def done(sweep, **config):
         row = {"sweep": f"intervention_{sweep}", "task": "a + b", "modulus": 23, "seed": 1} | config
-        return interventions.truth(pd.Series(row), {("intervention_data", "a + b", 23, 1)})
+        known = {(f"intervention_{name}", "a + b", 23, 1) for name in ("data", "slow_decay")}
+        return interventions.truth(pd.Series(row), known)
 
     assert done("no_rule", width=2) == "confusion"
     assert done("no_rule", width=32) == "memorization"
@@ -245,6 +246,8 @@ def test_what_was_done_to_a_run_says_what_it_is():
     assert done("data", train_size=200) == ""
     assert done("collapse", train_size=60) == "ungrokking"
     assert done("decay", weight_decay=0.0) == ""
+    assert done("slow_decay", weight_decay=0.3) == "grokking"
+    assert done("slow_decay", weight_decay=0.3, seed=2) == ""
 
 
 def test_what_tables_of_an_older_sweep_lack_is_taken_from_its_spec(tmp_path):

@@ -6,9 +6,9 @@ What was done to a run says what it can be. Without a rule (random labels, x^3 +
 memorization if the network holds so many labels, confusion if it is far too small. With nearly all of the table it
 understands. With next to none of it, where the same seed with nearly all of it does generalize, more data were
 wanting: ungrokking below the critical size. Where all of the table is taken away after a while but for a few pairs:
-ungrokking, collapsed. Where decay makes a seed generalize that does not without it: grokking with it, memorization
-without. (That it was decay is known, that it took 1,000 steps is not: of all truths here only this one leans on the
-trace.)
+ungrokking, collapsed. Where decay makes a seed generalize that does not without it: memorization without. Where the
+decay is so weak that a weight without gradient takes 1,111 steps to shrink to 1/e of it, and the seed generalizes all
+the same: grokking. (With a decay of 1 that takes 333 steps, and what it brings may come before 1,000 or after.)
 """
 
 import argparse
@@ -108,8 +108,10 @@ def truth(run: Any, generalizes: set[tuple[Any, ...]]) -> str:
             return "ungrokking" if pair in generalizes else "memorization"
         case "intervention_collapse":
             return "ungrokking" if run.train_size == 60 else "comprehension"
-        case "intervention_decay" if pair in generalizes:
-            return "memorization" if run.weight_decay == 0 else "grokking"
+        case "intervention_decay" if run.weight_decay == 0 and pair in generalizes:
+            return "memorization"
+        case "intervention_slow_decay" if pair in generalizes:
+            return "grokking"
     return ""
 
 
@@ -120,7 +122,7 @@ def interventions() -> dict[str, Any]:
     ends = labels.set_index("run_id")["final_val_accuracy"]
     most = runs[
         ((runs["sweep"] == "intervention_data") & (runs["train_size"] == 480))
-        | ((runs["sweep"] == "intervention_decay") & (runs["weight_decay"] > 0))
+        | (runs["sweep"].isin(["intervention_decay", "intervention_slow_decay"]) & (runs["weight_decay"] > 0))
     ]
     most = most[ends.loc[most["run_id"]].to_numpy() >= GENERALIZES]
     generalizes = set(most[["sweep", "task", "modulus", "seed"]].itertuples(index=False, name=None))

@@ -233,7 +233,7 @@ def _interventions(report: dict[str, Any]) -> Iterator[str]:
         "## Truth by intervention",
         "",
         "Runs trained so that their phase is known beforehand ([specs](../../../specs), `intervention_*`): no rule to "
-        "find; next to no data, or nearly all; all, and then few; with decay and without. What can be seen in no "
+        "find; next to no data, or nearly all; all, and then few; no decay, and little. What can be seen in no "
         "trace, that more data would have helped, is asked of both passes. Where an intervention failed that counts as "
         "a mistake too.",
         "",
