@@ -171,7 +171,6 @@ class _Launch:
             resources = self.loaded.spec.resources
             slots = slots_of_nodes(resources, joined.nodes) if joined else find_slots(resources)
             plan = self._stored_plan(slots) if self.store.exists() else self._create(slots, is_own=joined is None)
-            require_match(plan, self.selected)
             for pack in plan.packs:
                 self.store.pack(pack.pack_id).tidy()  # a kill right after a pack's end leaves its checkpoints
             packs = unfinished(self.store, plan, self.selected)
@@ -252,7 +251,9 @@ class _Launch:
         growth = growth_of(plan, self.loaded, self.store.root)
         self.store.extend(**extension(self.loaded, growth, slots, stored_cost(slots)))
         self.console.print(Text(f"the spec has {growth.added.n_runs:,} runs more than the plan: added"), soft_wrap=True)
-        return Plan.from_json(self.store.read_plan())
+        extended = Plan.from_json(self.store.read_plan())
+        require_match(extended, self.selected)
+        return extended
 
     def _cut_anew(self, plan: Plan, slots: Slots, attempt: int) -> Plan:
         """The plan, amended for these slots. Launches before this one can commit nothing any more, so what has not
