@@ -190,13 +190,17 @@ def _trace(lanes: Lanes, batch: Batch, sizes: list[int], config: RunConfig, engi
 
 
 def _compiled(graph: GraphModule) -> Callable[..., Any]:
-    """What was traced as a view is asked for as a shape: in the compiler's own account of a graph a tensor may lie in
-    another order than it did when traced (a product of tensors whose axes are permuted otherwise), where the same view
-    would be refused."""
+    _ask_for_shapes(graph)
+    return torch.compile(graph, dynamic=False)
+
+
+def _ask_for_shapes(graph: GraphModule) -> None:
+    """What was traced as a view is asked for as a shape: in the compiler's own account of a graph, and in that of
+    tensors without memory, a tensor may lie in another order than it does when run (a product of tensors whose axes are
+    permuted otherwise), where the same view would be refused."""
     for node in graph.graph.find_nodes(op="call_function", target=torch.ops.aten.view.default):
         node.target = torch.ops.aten.reshape.default
     graph.recompile()
-    return torch.compile(graph, dynamic=False)
 
 
 def _step_of(gradient: Callable[..., Any], sizes: list[int], config: RunConfig) -> Callable[..., None]:
@@ -355,10 +359,16 @@ def _evaluation(arguments: tuple[Tensor, ...], config: RunConfig, engine: Engine
             return measure(forward, vector_P, inputs_ET, labels_E, train_E, val_E, subsets_SE, targets_CK, config)
 
         in_dims = (0, 0, None if arguments[2].dim() == 2 else 0, 0, 0, 0, 0)
+        # Tracing keeps all that it makes, of the whole table: gigabytes, unless nothing lies behind its tensors. Code
+        # of the user's may bring tensors of its own.
+        mode = "real" if own_code.is_loaded(config.code_sha256) else "fake"
         try:
-            graph = make_fx(vmap(of_run, in_dims))(*arguments)
+            graph = make_fx(vmap(of_run, in_dims), tracing_mode=mode)(*arguments)
         except Exception as error:
             return one_by_one(of_run, config, error, in_dims)
-        return _compiled(graph) if engine == "compiled" else graph
+        if engine == "compiled":
+            return _compiled(graph)
+        _ask_for_shapes(graph)
+        return graph
 
     return _remembered(_EVALUATIONS, (shape_key(config), engine, _signature(arguments)), trace)

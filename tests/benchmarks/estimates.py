@@ -91,11 +91,16 @@ def measure(pack: PlannedPack, slots: Slots, cost: FormulaCost, setting: Setting
     seconds = 0.05 if setting.quick else 2.0
     try:
         rate = interleave({"pack": lambda: crew.rate(seconds) / slots.slots}, setting.repeats(3))["pack"]
-        longest = max(configs, key=lambda config: config.train_size)
+        longest = max((at_start(config) for config in configs), key=lambda config: config.train_size)
         foretold = cost.seconds_per_run_step(longest, settings.lanes, settings.engine)
         return Found(time=foretold * rate, memory=1e6 * pack.memory_mb / crew.peak_bytes())
     finally:
         crew.dismiss()
+
+
+def at_start(config: RunConfig) -> RunConfig:
+    """As if the run stayed on the examples that it starts with: so many are measured."""
+    return config.model_copy(update={"train_size": config.sizes_of_member[0].size, "train_size_before": ""})
 
 
 def pack_step(configs: list[RunConfig], settings: PackSettings, device: str) -> tuple[Callable[[], object], int]:
