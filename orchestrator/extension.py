@@ -5,7 +5,7 @@ amendment of the plan. Old packs stay as they are, to the bit. Whatever else dif
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -68,13 +68,19 @@ def growth_of(plan: Plan, loaded: LoadedSpec, folder: Place) -> Growth:
     return Growth(runs=runs, added=runs.take(np.isin(wanted, known, invert=True)))
 
 
-def extension(loaded: LoadedSpec, growth: Growth, slots: Slots, cost: CostModel) -> dict[str, Any]:
-    """What SweepStore.extend takes: packs of the added runs, and the parts of the plan that tell of all runs."""
+def extension(
+    loaded: LoadedSpec, growth: Growth, slots: Slots, cost: CostModel, *, all_started: bool
+) -> dict[str, Any]:
+    """What SweepStore.extend takes: packs of the added runs, and the parts of the plan that tell of all runs. Once all
+    earlier packs have started, only these wait for slots: the plan is for theirs then."""
     resolved, added = resolved_spec(loaded.spec), growth.added
     packs = plan_packs(loaded.spec, added, slots, cost) if added.n_runs else ()
+    changed: dict[str, Any] = {"spec": resolved, "spec_sha256": spec_digest(resolved), "axes": axes_of(growth.runs)}
+    if all_started and packs:
+        changed |= {"slots": asdict(slots), "calibrated": cost.calibrated}
     return {
         "packs": [pack.to_json() for pack in packs],
-        "changed": {"spec": resolved, "spec_sha256": spec_digest(resolved), "axes": axes_of(growth.runs)},
+        "changed": changed,
         "reason": f"{added.n_runs:,} runs were added to the spec",
     }
 

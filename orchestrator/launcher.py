@@ -249,7 +249,8 @@ class _Launch:
         if is_of(plan, self.loaded):
             return plan
         growth = growth_of(plan, self.loaded, self.store.root)
-        self.store.extend(**extension(self.loaded, growth, slots, stored_cost(slots)))
+        all_started = not not_started(plan, self.store)
+        self.store.extend(**extension(self.loaded, growth, slots, stored_cost(slots), all_started=all_started))
         self.console.print(Text(f"the spec has {growth.added.n_runs:,} runs more than the plan: added"), soft_wrap=True)
         extended = Plan.from_json(self.store.read_plan())
         require_match(extended, self.selected)

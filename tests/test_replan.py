@@ -124,6 +124,20 @@ def test_without_replan_a_launch_on_other_devices_says_that_there_is_one(
     ]
 
 
+def test_runs_added_on_other_devices_are_planned_for_those(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = tmp_path / "sweep"
+    spec = freeze(folder)
+    launch_here(spec, folder)
+    said: list[str] = []
+    console = silent()
+    console.print = lambda *args, **options: said.append(str(args[0]))  # type: ignore[method-assign]
+    other_machine(monkeypatch, MANY)
+    spec.write_text(SPEC.replace("seeds: 2", "seeds: 3"))
+    launch_here(spec, folder, console=console)
+    assert Plan.from_json(SweepStore(folder).read_plan()).slots["slots"] == 6
+    assert not [line for line in said if "--replan" in line]
+
+
 def test_a_launch_that_was_taken_over_cuts_nothing(tmp_path: Path):
     store, spec = sweep_of(tmp_path, LONG)
     waiting = not_started(Plan.from_json(store.read_plan()), store)

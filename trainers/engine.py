@@ -12,7 +12,7 @@ import itertools
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 import torch.utils.deterministic
@@ -361,7 +361,7 @@ def _evaluation(arguments: tuple[Tensor, ...], config: RunConfig, engine: Engine
         in_dims = (0, 0, None if arguments[2].dim() == 2 else 0, 0, 0, 0, 0)
         # Tracing keeps all that it makes, of the whole table: gigabytes, unless nothing lies behind its tensors. Code
         # of the user's may bring tensors of its own.
-        mode = "real" if own_code.is_loaded(config.code_sha256) else "fake"
+        mode: Literal["real", "fake"] = "real" if own_code.is_loaded(config.code_sha256) else "fake"
         try:
             graph = make_fx(vmap(of_run, in_dims), tracing_mode=mode)(*arguments)
         except Exception as error:
