@@ -179,9 +179,13 @@ def _meaning(combo: Mapping[str, Any], name: str) -> Any:
     return combo[STANDS_FOR[name]] if value is None and name in STANDS_FOR else value
 
 
+EVEN, ROUNDED = 0.01, 0.15
+"""Share by which gaps that count as equal may differ: as computed, and as people round them."""
+
+
 def scale(values: Sequence[Any]) -> str:
-    """How an axis is drawn: log if it is geometric or spans two decades, linear for other numbers, else category. A
-    zero beside a span of two decades fits on neither."""
+    """How an axis is drawn: log if it is geometric (over a decade nearly so: 1, 3, 10) or spans two decades, linear for
+    other numbers, else category. A zero beside a span of two decades fits on neither."""
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return "category"
     ordered = sorted(values)
@@ -189,13 +193,15 @@ def scale(values: Sequence[Any]) -> str:
     spans_decades = len(positive) > 1 and positive[-1] >= 100 * positive[0]
     if spans_decades and len(positive) < len(ordered):
         return "linear" if _is_even([b - a for a, b in pairwise(ordered)]) else "category"
-    if len(positive) == len(ordered) > 2 and _is_even([b / a for a, b in pairwise(ordered)]):
-        return "log"
+    if len(positive) == len(ordered) > 2:
+        ratios = [b / a for a, b in pairwise(ordered)]
+        if _is_even(ratios, ROUNDED if ordered[-1] >= 10 * ordered[0] else EVEN):
+            return "log"
     return "log" if spans_decades else "linear"
 
 
-def _is_even(gaps: Sequence[float]) -> bool:
-    return max(gaps) - min(gaps) <= 0.01 * max(gaps)
+def _is_even(gaps: Sequence[float], within: float = EVEN) -> bool:
+    return max(gaps) - min(gaps) <= within * max(gaps)
 
 
 def n_examples(fields: Mapping[str, Any]) -> int:

@@ -47,7 +47,7 @@ def draw(sweep: Sweep, title: str) -> Figure:
         columns=2,
         size=size,
         own_axes=True,
-        right=0.6,
+        right=0.75,
         key=[Line2D([], [], color=INK, ls=":", lw=1.6, label="90 % training accuracy")],
     )
     for panel, metric in zip(panels, METRICS, strict=True):

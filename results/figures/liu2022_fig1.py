@@ -1,10 +1,12 @@
 """Liu et al. 2022, figure 1: the first two principal components of the embeddings at stages of training.
 
-At the start, when training accuracy gets to 90 %, when validation accuracy does, and at the end, of the first run that
-generalizes (else the first of all). Each symbol is a number, in a colour that runs round with it.
+At the start, when training accuracy gets to 90 %, when validation accuracy does, and at the end, of one run that
+generalizes (else of any): where the effective dimension was measured that whose embeddings end with the lowest, else
+the first. Each symbol is a number, in a colour that runs round with it.
 """
 
 import numpy as np
+import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,6 +19,7 @@ from results.style import TEXT_PT
 from results.sweep import Sweep
 
 LEVEL = 0.9
+MEASURE = "effective_dimension"
 DARKER = 0.72
 """Times the colours of the wheel: yellow and cyan are hard to read on white."""
 GENERALIZED = ("grokking", "comprehension", "progression", "semi-grokking")
@@ -27,8 +30,8 @@ def draw(sweep: Sweep, title: str) -> Figure:
     labels = labels_of(sweep)
     if sweep.spec.get("snapshots") is None or labels["modulus"].isna().all():
         raise ValueError("the figure needs a task modulo p, with `snapshots: {what: embedding}` in the spec")
-    order = labels["phase"].isin(GENERALIZED).sort_values(ascending=False, kind="stable")
-    ((row, trace),) = runs_of(sweep, labels.loc[order.index].iloc[:1], ("train_accuracy", "val_accuracy"))
+    chosen, why = _chosen(sweep, labels)
+    ((row, trace),) = runs_of(sweep, labels[labels["run_id"] == chosen], ("train_accuracy", "val_accuracy"))
     kept = sweep.snapshots(row["run_id"])
     moments = [first_reach(trace, f"{part}_accuracy", LEVEL) for part in ("train", "val")]
     stages = {
@@ -40,7 +43,7 @@ def draw(sweep: Sweep, title: str) -> Figure:
     n_symbols = int(row["modulus"])
     figure, panels = sheet(
         title=title,
-        subtitle=about(sweep, labels, f"shown: seed {row['seed']}, {row['phase']}"),
+        subtitle=about(sweep, labels, f"shown: seed {row['seed']}, {row['phase']}{why}"),
         panels=[f"{name}:\n" + ("never" if step is None else f"step {step:,}") for name, step in stages.items()],
         columns=4,
         size=(1.9, 1.9),
@@ -52,6 +55,18 @@ def draw(sweep: Sweep, title: str) -> Figure:
         if step is not None:
             _draw_symbols(panel, np.asarray(kept[step])[:n_symbols])
     return figure
+
+
+def _chosen(sweep: Sweep, labels: pd.DataFrame) -> tuple[str, str]:
+    """The run to show, and what speaks for it."""
+    generalized = labels[labels["phase"].isin(GENERALIZED)]
+    among = labels if generalized.empty else generalized
+    measured = sweep.measures(name=MEASURE, include_running=False)
+    last = measured[measured["run_id"].isin(among["run_id"])].sort_values("step").groupby("run_id")["value"].last()
+    if len(last) < 2:
+        return str(among["run_id"].iloc[0]), ""
+    which = "that generalize" if len(generalized) else "runs"
+    return str(last.idxmin()), f", which ends with the lowest effective dimension of {len(last)} {which}"
 
 
 def _nearest(kept: dict[int, Floats], at: float) -> int | None:

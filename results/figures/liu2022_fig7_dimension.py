@@ -1,18 +1,21 @@
 """Liu et al. 2022, figure 7 (left): the effective dimension of the embeddings over steps, with the accuracies.
 
 The exponential of the entropy of the embeddings' principal components: about how many directions they fill. It rises
-while the training set is fitted and falls as the network generalizes. Thin lines are runs, thick ones means over them.
+while the training set is fitted and falls as the network generalizes. Thin lines are runs, thick ones means over them;
+a sweep that varies more than seeds has a colour for each of its cells.
 """
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from results.figures.curves import line_key, numbers, phases_text, runs_of
+from results.cells import SEED_COLUMNS
+from results.figures.curves import cells, in_words, line_key, numbers, ordered_colors, phases_text, runs_of
 from results.figures.sheet import TRAIN, VAL, about, accuracy_axis, labels_of, log_steps, sheet
-from results.palette import INK
+from results.palette import FAINT, INK
 from results.sweep import Sweep
 
 MEASURE = "effective_dimension"
+MOST_CELLS = 6
 
 
 def draw(sweep: Sweep, title: str) -> Figure:
@@ -21,22 +24,36 @@ def draw(sweep: Sweep, title: str) -> Figure:
     measures = sweep.measures(name=MEASURE, include_running=False)
     if measures.empty:
         raise ValueError("the figure needs `measures: {names: [effective_dimension]}` in the spec")
-    key = [line_key("effective dimension", INK), line_key("training", TRAIN), line_key("validation", VAL)]
+    varied = [name for name in sweep.plan["axes"] if name not in SEED_COLUMNS]
+    parts = cells(labels, varied) if varied else [({}, labels)]
+    several = 1 < len(parts) <= MOST_CELLS
+    if several:
+        colors = ordered_colors(len(parts))
+        key = [
+            line_key(f"{in_words(cell)}: {phases_text(part)}", c) for (cell, part), c in zip(parts, colors, strict=True)
+        ]
+        key.append(line_key("training", FAINT))
+    else:
+        parts, colors = [({}, labels)], [INK]
+        key = [line_key("effective dimension", INK), line_key("training", TRAIN), line_key("validation", VAL)]
     figure, panels = sheet(
         title=title,
-        subtitle=about(sweep, labels, phases_text(labels)),
+        subtitle=about(sweep, labels, *[phases_text(labels)] * (not several)),
         panels=["effective dimension of the embeddings", "accuracy"],
         size=(3.3, 2.2),
         own_axes=True,
         key=key,
     )
-    for _, part in measures.groupby("run_id"):
-        panels[0].plot(part["step"].clip(lower=0.8), part["value"], color=INK, lw=0.6, alpha=0.4)
-    mean = measures.groupby("step")["value"].mean()
-    panels[0].plot(np.maximum(mean.index.to_numpy(dtype=float), 0.8), mean, color=INK, lw=1.8)
-    for _, trace in runs_of(sweep, labels, ("train_accuracy", "val_accuracy")):
-        for name, color in (("train_accuracy", TRAIN), ("val_accuracy", VAL)):
-            panels[1].plot(trace["step"].clip(lower=0.8), numbers(trace[name]), color=color, lw=0.7, alpha=0.6)
+    for (_, part), color in zip(parts, colors, strict=True):
+        measured = measures[measures["run_id"].isin(part["run_id"])]
+        for _, run in measured.groupby("run_id"):
+            panels[0].plot(run["step"].clip(lower=0.8), run["value"], color=color, lw=0.6, alpha=0.4)
+        mean = measured.groupby("step")["value"].mean()
+        panels[0].plot(np.maximum(mean.index.to_numpy(dtype=float), 0.8), mean, color=color, lw=1.8)
+        styles = {"train_accuracy": FAINT if several else TRAIN, "val_accuracy": color if several else VAL}
+        for _, trace in runs_of(sweep, part, tuple(styles)):
+            for name, own in styles.items():
+                panels[1].plot(trace["step"].clip(lower=0.8), numbers(trace[name]), color=own, lw=0.7, alpha=0.6)
     accuracy_axis(panels[1], float(labels["chance_accuracy"].iloc[0]))
     for panel in panels:
         log_steps(panel, float(labels["steps"].max()))
