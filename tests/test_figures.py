@@ -425,6 +425,25 @@ def test_components_are_shown_at_stages(sweep_of: MakeUp) -> None:
     assert np.linalg.norm(places, axis=1) == pytest.approx([1.0] * 31)
 
 
+def test_the_run_of_lowest_dimension_is_shown_and_each_decay_has_a_colour(sweep_of: MakeUp) -> None:
+    def behaviour(config: RunConfig, steps: Floats) -> Mapping[str, Any]:
+        dimension = np.array([20.0 - 5 * config.weight_decay - config.seed])
+        readings = [(step, Reading("effective_dimension", None, np.arange(1), dimension)) for step in (0, config.steps)]
+        kept = [(step, "embed.weight", np.eye(31, 4)) for step in (0, config.steps)]
+        learned = groks(config, steps) if config.weight_decay else {"train_accuracy": rise(steps, 50)}
+        return {**learned, "measures": readings, "snapshots": kept}
+
+    sweep = sweep_of("liu2022_fig7_transformer_small", behaviour, steps="500")
+    subtitles = [text.get_text() for text in find_figure("liu2022_fig1").draw(sweep).texts]
+    assert any("seed 9" in text and "lowest effective\ndimension of 20 that" in text for text in subtitles), subtitles
+    figure = find_figure("liu2022_fig7_dimension").draw(sweep)
+    dimensions, accuracies = figure.axes[:2]
+    ends = {line.get_color(): line.get_ydata()[-1] for line in dimensions.lines if line.get_linewidth() > 1}
+    assert list(ends.values()) == pytest.approx([20 - 4.5, 17.5 - 4.5, 10 - 4.5])
+    drawn = {line.get_color() for line in accuracies.lines if len(line.get_xdata()) > 2}
+    assert drawn == {*ends, FAINT}
+
+
 def test_the_plane_shows_what_the_decoder_answers(sweep_of: MakeUp) -> None:
     """A decoder that tells the half planes left and right of the origin apart."""
 

@@ -25,7 +25,7 @@ def draw(sweep: Sweep, title: str) -> Figure:
     if measures.empty:
         raise ValueError("the figure needs `measures: {names: [effective_dimension]}` in the spec")
     varied = [name for name in sweep.plan["axes"] if name not in SEED_COLUMNS]
-    parts = cells(labels, varied) if varied else [({}, labels)]
+    parts = cells(labels, varied) if varied else []
     several = 1 < len(parts) <= MOST_CELLS
     if several:
         colors = ordered_colors(len(parts))
