@@ -331,7 +331,8 @@ def test_delays_stand_in_a_panel_for_each_way_of_training(sweep_of: MakeUp) -> N
         late = 100 if config.fixed_norm else 2000 if config.weight_decay else math.inf
         return {"train_accuracy": rise(steps, 100), "val_accuracy": rise(steps, late)}
 
-    figure = find_figure("omnigrok2022_fixed_norm").draw(sweep_of("omnigrok2022_fixed_norm_small", behaviour))
+    sweep = sweep_of("omnigrok2022_fixed_norm_small", behaviour)
+    figure = find_figure("omnigrok2022_fixed_norm").draw(sweep)
     words = words_of(figure)
     assert all(arm in words for arm in ("norm held fixed", "free, decay 0:", "free, decay 1:"))
     triangles = {
@@ -340,7 +341,9 @@ def test_delays_stand_in_a_panel_for_each_way_of_training(sweep_of: MakeUp) -> N
         )
         for axes in figure.axes[:3]
     }
-    assert triangles == {"norm held fixed": 0, "free, decay 0": 6, "free, decay 1": 0}
+    never = len(sweep.runs(fixed_norm=False, weight_decay=0))
+    assert triangles == {"norm held fixed": 0, "free, decay 0": never, "free, decay 1": 0}
+    assert never, "the sweep has runs that never generalize"
 
 
 def test_the_best_seed_stands_for_a_size(sweep_of: MakeUp) -> None:
