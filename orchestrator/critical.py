@@ -98,9 +98,8 @@ def _refuse_other_training(
 
 
 def _settings(labels: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
-    """Everything that decides how the labelled runs were trained: more than the columns of labels."""
-    parts = [pd.DataFrame({**pack["fixed"], **pack["runs"]}) for pack in sweep.plan["packs"]]
-    planned = pd.concat(parts, ignore_index=True)
+    """Of the labelled runs."""
+    planned = sweep.settings()
     return planned[planned["run_id"].isin(labels["run_id"])]
 
 

@@ -69,9 +69,19 @@ class Sweep:
         spec: dict[str, Any] = self.plan["spec"]
         return spec
 
+    @property
+    def n_planned(self) -> int:
+        """Runs of the plan, whether or not they have ended."""
+        return sum(len(pack["runs"]["run_id"]) for pack in self.plan["packs"])
+
     def runs(self, **where: Any) -> pd.DataFrame:
         """One row a run of the plan; `outcome` is null while it has not ended."""
         return _frame(self.runs_table(), where)
+
+    def settings(self) -> pd.DataFrame:
+        """All that decides how each planned run is trained, by the spec's names: also what the tables leave out."""
+        parts = [pd.DataFrame({**pack["fixed"], **pack["runs"]}) for pack in self.plan["packs"]]
+        return pd.concat(parts, ignore_index=True)
 
     def labels(self, **where: Any) -> pd.DataFrame:
         """One row a labelled run; none before the sweep is labelled."""
@@ -146,7 +156,7 @@ class Sweep:
         described = self.store.table_path("runs")
         wanted = schema.runs_schema(self.plan["columns"])
         runs = _read(described, wanted) if described.exists() else wanted.empty_table()
-        if len(runs) < sum(len(pack["runs"]["run_id"]) for pack in self.plan["packs"]):
+        if len(runs) < self.n_planned:
             planned = self._planned_runs()  # of runs that were added since, or of all
             known = pc.is_in(planned["run_id"], runs["run_id"].combine_chunks())
             runs = pa.concat_tables([runs, planned.filter(pc.invert(known))])

@@ -16,12 +16,9 @@ from run import DEVELOPED_ON, QUICK, flat_rows_appended, long_parts, loss_rescal
 from scores import brier, confusions, f1_by_class, f1_intervals, proportion, reliability, summary, wilson, worst_bin
 from trained import BUDGET_SHARE, STRETCH, in_other_packs, parents, read_trained, resampled
 
-from orchestrator.expand import expand
-from orchestrator.spec import load_spec
 from results.classify import CLASSIFIER_VERSION, label_runs
 from results.classify.calibration import DISTANCES, OUTLOOK, READING, SHIFT, SLOPE, TRENDS
 
-SPECS = Path(__file__).resolve().parent.parent / "specs"
 PROOF = Path(__file__).resolve().parent.parent / "docs" / "evidence" / "proof"
 REPORT = json.loads((PROOF / "report.json").read_text())
 BUDGET = 50_000
@@ -250,20 +247,17 @@ def test_what_was_done_to_a_run_says_what_it_is():
     assert done("slow_decay", weight_decay=0.3, seed=2) == ""
 
 
-def test_what_tables_of_an_older_sweep_lack_is_taken_from_its_spec(tmp_path):
-    spec = tmp_path / "spec.yaml"
-    spec.write_text((SPECS / "intervention_collapse.yaml").read_text())
-    planned = expand(load_spec(str(spec)).spec).run_ids().astype(str)
+def test_what_tables_of_an_older_sweep_lack_is_taken_from_its_plan(tmp_path):
     known = {name: 1 for name in interventions.CONFIG if name != "train_size_before"}
-    runs = pd.DataFrame([known | {"run_id": run_id} for run_id in planned[:3]])
-    complete = interventions.complete(runs, tmp_path)
+    runs = pd.DataFrame([known | {"run_id": run_id} for run_id in ("with", "without", "unknown")])
+    planned = pd.DataFrame({"run_id": ["without", "with"], "train_size_before": ["", "529 until 1000"]})
+    complete = interventions.complete(runs, planned, tmp_path)
     assert list(complete.columns) == interventions.CONFIG
-    assert set(complete["train_size_before"]) == {"529 until 1000"}
-    assert complete["run_id"].tolist() == list(planned[:3])
-    with pytest.raises(SystemExit, match="launch its spec again"):
-        interventions.complete(runs.assign(run_id="another"), tmp_path)
+    assert complete["train_size_before"].fillna("none").tolist() == ["529 until 1000", "none", "none"]
+    before_schedules = interventions.complete(runs, planned[["run_id"]], tmp_path)
+    assert before_schedules["train_size_before"].isna().all()
     with pytest.raises(SystemExit, match="no column val_size"):
-        interventions.complete(runs.drop(columns="val_size"), tmp_path)
+        interventions.complete(runs.drop(columns="val_size"), planned, tmp_path)
 
 
 def test_runs_without_a_rule_never_count_as_generalizing():

@@ -64,6 +64,15 @@ def test_selection_by_any_column(finished):
     assert sweep.traces(width=[]).empty
 
 
+def test_settings_are_those_of_every_planned_run(finished):
+    sweep = open_sweep(finished)
+    settings = sweep.settings().set_index("run_id")
+    runs = sweep.runs().set_index("run_id")
+    assert len(settings) == sweep.n_planned == len(runs)
+    assert settings.loc[runs.index, "width"].tolist() == runs["width"].tolist()
+    assert settings.loc["a1", "learning_rate"] != settings.loc["a0", "learning_rate"]
+
+
 def test_columns_are_those_asked_for(finished):
     frame = open_sweep(finished).traces(["step", "val_accuracy"], width=32)
     assert list(frame) == ["step", "val_accuracy"]

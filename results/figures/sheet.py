@@ -129,9 +129,8 @@ def _draw_key(figure: Figure, lines: Sequence[Sequence[Artist]], top_in: float) 
 
 def about(sweep: Sweep, labels: pd.DataFrame, *remarks: str) -> str:
     """The line under the title: sweep, budget, seeds, and how many of the planned runs have ended."""
-    n_planned = sum(len(pack["runs"]["run_id"]) for pack in sweep.plan["packs"])
     n_seeds = labels["seed"].nunique()
-    ended = [] if len(labels) == n_planned else [f"{len(labels):,} of {n_planned:,} runs ended"]
+    ended = [] if len(labels) == sweep.n_planned else [f"{len(labels):,} of {sweep.n_planned:,} runs ended"]
     parts = [str(sweep.plan["name"]), budget_text(labels, []), f"{n_seeds} seed{'s' if n_seeds != 1 else ''}"]
     return " · ".join([*parts, *ended, *(remark for remark in remarks if remark)])
 

@@ -15,7 +15,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from scores import proportion
 
@@ -47,7 +46,7 @@ def keep(sweeps: list[Path]) -> None:
         sweep = open_sweep(root)
         finished = sweep.traces(include_running=False)
         firsts = finished.drop_duplicates("run_id").assign(sweep=sweep.plan["name"], outcome="ended")
-        runs.append(complete(firsts, root))
+        runs.append(complete(firsts, sweep.settings(), root))
         traces.append(finished)
     table = pd.concat(runs, ignore_index=True).sort_values("run_id", ignore_index=True)
     rows = pd.concat(traces, ignore_index=True).sort_values(["run_id", "step"], ignore_index=True)
@@ -67,25 +66,17 @@ def keep(sweeps: list[Path]) -> None:
     stored.to_parquet(EVIDENCE / "traces.parquet", index=False, compression="zstd")
 
 
-def complete(runs: pd.DataFrame, root: Path) -> pd.DataFrame:
-    """CONFIG of all runs. Tables of an older sweep say nothing of the training sets that came before; its spec, read
-    anew, does. (Without them runs with a schedule pass for neighbours of those without, and labels change.)
+def complete(runs: pd.DataFrame, settings: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """CONFIG of all runs. Tables of an older sweep say nothing of the training sets that came before; its plan does, if
+    there were any. (Without them runs with a schedule pass for neighbours of those without, and labels change.)
 
-    Raises SystemExit if another column is missing, or the spec does not plan these runs: ids are hashes of all that
-    decides a run."""
-    missing = [name for name in CONFIG if name not in runs.columns and name != SCHEDULE]
-    what = f"no column {', '.join(missing)}" if missing else ""
-    if SCHEDULE not in runs.columns and not missing:
-        from orchestrator.expand import expand
-        from orchestrator.spec import load_spec
-
-        table = expand(load_spec(str(root / "spec.yaml")).spec)
-        before = np.broadcast_to((table.fixed | table.columns)[SCHEDULE], table.n_runs)
-        planned = pd.Series(before, index=table.run_ids().astype(str), dtype=object)
-        what = "" if set(runs["run_id"]) <= set(planned.index) else "other runs than its spec.yaml plans"
-        runs = runs.assign(**{SCHEDULE: runs["run_id"].map(planned.where(planned != ""))})
-    if what:
-        raise SystemExit(f"{root}: its tables have {what}; launch its spec again into a new folder and keep that one")
+    Raises SystemExit if another column is missing."""
+    if SCHEDULE not in runs.columns:
+        before = settings.set_index("run_id").get(SCHEDULE, pd.Series(dtype=object))
+        runs = runs.assign(**{SCHEDULE: runs["run_id"].map(before[before != ""])})
+    missing = ", ".join(name for name in CONFIG if name not in runs.columns)
+    if missing:
+        raise SystemExit(f"{root}: no column {missing} in its tables; launch its spec into a new folder and keep that")
     return runs[CONFIG]
 
 
