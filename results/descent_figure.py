@@ -22,7 +22,7 @@ from scipy import stats
 
 from results.axes import AxisLayout, Floats, distinct, label_of, lay_out, scale_of
 from results.cells import diagram_table, phase_shares
-from results.descent import p_text
+from results.descent.sentences import p_text
 from results.diagram import budget_text
 from results.legend import draw_legend, legend_size
 from results.palette import FAINT, GREY, INK, PHASE_COLORS, PHASE_HATCHES, PHASE_ORDER, tint

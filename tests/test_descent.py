@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from results.descent import DescentSettings, descents, find_dip, holm
+from results.descent import DescentSettings, descents
+from results.descent.dips import find_dip
+from results.descent.significance import holm
 from results.descent_figure import descent_figure
 
 FAST = DescentSettings(n_resamples=199)

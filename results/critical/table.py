@@ -15,7 +15,7 @@ from results.axes import label_of
 from results.critical.findings import ACCURACY, LOSS, Findings
 from results.critical.settings import CRITICAL_VERSION, CriticalSettings
 from results.critical.sizes import SIZE, Threshold
-from results.descent import decisive_p
+from results.descent.sentences import decisive_p
 
 Row = dict[str, Any]
 

@@ -26,7 +26,8 @@ from results.critical.modelwise import modelwise_ratios
 from results.critical.prediction import find_star
 from results.critical.settings import CriticalSettings
 from results.critical.smooth import N_POINTS
-from results.descent import DescentSettings, descents, find_dip
+from results.descent import DescentSettings, descents
+from results.descent.dips import find_dip
 
 SEEDS = (3, 5, 8, 11)
 Row = dict[str, Any]
