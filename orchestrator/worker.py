@@ -87,8 +87,8 @@ def run_pack(
 
     A pack that was begun in another environment is refused, and so is one that runs the user's code, unless that is
     permitted. One that runs out of memory before its first commit is replaced, once, by one with half the lanes, which
-    is then trained. Another failure is recorded in the pack's folder and raised; StorageError if it is the disk that
-    refused.
+    is then trained. A stop that ends the compiler ends the pack, as if it had not begun. Another failure is recorded in
+    the pack's folder and raised; StorageError if it is the disk that refused.
     """
     store = SweepStore(root)
     pack_id = _after_a_kill(store, store.current_pack(pack_id), attempt)
@@ -97,6 +97,10 @@ def run_pack(
     except FencedError:
         raise  # the pack is another worker's by now, and so is what lies in its folder
     except Exception as error:
+        if _is_of_the_compiler(error) and should_stop():
+            # Ctrl-C in a terminal goes to g++ as well, which is a child of a local launch.
+            _log(store.pack(pack_id), attempt).write("drained")
+            return "drained"
         _log(store.pack(pack_id), attempt).write(
             "paused" if isinstance(error, StorageError) else "failed", error=last_line(_trace_of(error))
         )
@@ -138,7 +142,8 @@ def replace_by_smaller(store: SweepStore, pack_id: str, attempt: int, how: str =
     return store.amend(replaced=pack_id, pack=smaller.to_json(), reason=reason, attempt=attempt)
 
 
-COMPILER = ("torch._dynamo", "torch._inductor")
+def _is_of_the_compiler(error: Exception) -> bool:
+    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
 
 
 def _failure_text(pack_id: str, error: Exception) -> str:
@@ -147,7 +152,7 @@ def _failure_text(pack_id: str, error: Exception) -> str:
     text = f"pack {pack_id}\n{_trace_of(error)}"
     if is_out_of_memory(error):
         text += "out of memory: free some, or set fewer `resources: {lanes: ...}`, and launch again"
-    elif type(error).__module__.startswith(COMPILER):
+    elif _is_of_the_compiler(error):
         how = "`resources: {engine: eager}` trains without it, in another folder"
         text += f"torch's compiler failed ({type(error).__name__}); {how}"
     return text

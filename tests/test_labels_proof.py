@@ -241,6 +241,7 @@ def test_what_was_done_to_a_run_says_what_it_is():
     assert done("data", train_size=60) == "ungrokking"
     assert done("data", train_size=60, seed=2) == "memorization"
     assert done("data", train_size=200) == ""
+    assert done("most_data", train_size=800) == "comprehension"
     assert done("collapse", train_size=60) == "ungrokking"
     assert done("decay", weight_decay=0.0) == ""
     assert done("slow_decay", weight_decay=0.3) == "grokking"

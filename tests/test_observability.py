@@ -11,12 +11,13 @@ import pytest
 from cli_processes import run
 from launch_helpers import SPEC, assert_same_traces, commits, end_of, freeze, launch_here, launching, wait_until
 from torch._dynamo.exc import Unsupported
+from torch._inductor.exc import CppCompileError, InductorError
 
 from orchestrator import worker
 from orchestrator.errors import UserError
 from orchestrator.plan import Plan
 from orchestrator.status import read_status, status_text
-from orchestrator.worker import run_pack
+from orchestrator.worker import run_pack, try_pack
 from results.pack_log import PackLog, last_event, read_log
 from results.store import SweepStore
 from results.verify import verify
@@ -144,6 +145,22 @@ def test_a_step_that_torch_cannot_compile_says_how_to_train_without(tmp_path: Pa
     (error, *_) = launch_here(freeze(folder), folder).failed_packs.values()
     assert error.startswith("torch's compiler failed (Unsupported)")
     assert "engine: eager" in error
+
+
+def test_a_stop_that_ends_the_compiler_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        raise InductorError(CppCompileError(["g++"], "killed by SIGINT, it says nothing"), None)
+
+    folder = tmp_path / "sweep"
+    freeze(folder)
+    store = SweepStore(folder)
+    attempt, pack_id = store.begin_attempt(), store.pack_ids()[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "train_pack", interrupted)
+        assert try_pack(store.root, pack_id, attempt, lambda: True) == "drained"
+    assert store.pack(pack_id).failure() is None
+    assert [line["event"] for line in logs(folder)[pack_id]] == ["begun", "drained"]
+    assert try_pack(store.root, pack_id, attempt, lambda: False) == "done"
 
 
 FOUR = SPEC.replace("lanes: 2", "lanes: 4")

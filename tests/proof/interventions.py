@@ -1,6 +1,7 @@
 """Truth by intervention: runs that were trained so that their phase is known before anybody looks at the trace.
 
-    python tests/proof/interventions.py SWEEP...     keep the traces of ended runs in docs/evidence/interventions
+    python tests/proof/interventions.py SWEEP...     keep the traces of ended runs in docs/evidence/interventions, in
+                                                     the place of what is kept of sweeps with these names
 
 What was done to a run says what it can be. Without a rule (random labels, x^3 + xy^2 + y) nobody generalizes:
 memorization if the network holds so many labels, confusion if it is far too small. With nearly all of the table it
@@ -41,29 +42,35 @@ def main() -> None:
 def keep(sweeps: list[Path]) -> None:
     from results import open_sweep
 
-    runs, traces = [], []
-    for root in sweeps:
-        sweep = open_sweep(root)
+    rows, runs = read()
+    opened = {root: open_sweep(root) for root in sweeps}
+    runs = runs[~runs["sweep"].isin({sweep.plan["name"] for sweep in opened.values()})]
+    rows = rows[rows["run_id"].isin(runs["run_id"])]
+    for root, sweep in opened.items():
         finished = sweep.traces(include_running=False)
         firsts = finished.drop_duplicates("run_id").assign(sweep=sweep.plan["name"], outcome="ended")
-        runs.append(complete(firsts, sweep.settings(), root))
-        traces.append(finished)
-    table = pd.concat(runs, ignore_index=True).sort_values("run_id", ignore_index=True)
-    rows = pd.concat(traces, ignore_index=True).sort_values(["run_id", "step"], ignore_index=True)
-    place, size = rows.groupby("run_id").cumcount(), rows.groupby("run_id")["step"].transform("size")
-    rows = rows[(place % EVERY == 0) | (place >= size - 3)]
-    stored = pd.DataFrame(
+        runs = pd.concat([runs, complete(firsts, sweep.settings(), root)])
+        rows = pd.concat([rows, thinned(finished)])
+    EVIDENCE.mkdir(parents=True, exist_ok=True)
+    table = runs.sort_values("run_id", ignore_index=True)
+    table.to_csv(EVIDENCE / "runs.csv", index=False, float_format="%.8g")
+    stored = rows.sort_values(["run_id", "step"], ignore_index=True).astype({"run_id": "category"})
+    stored.to_parquet(EVIDENCE / "traces.parquet", index=False, compression="zstd")
+
+
+def thinned(traces: pd.DataFrame) -> pd.DataFrame:
+    traces = traces.sort_values(["run_id", "step"], ignore_index=True)
+    place, size = traces.groupby("run_id").cumcount(), traces.groupby("run_id")["step"].transform("size")
+    rows = traces[(place % EVERY == 0) | (place >= size - 3)]
+    return pd.DataFrame(
         {
-            "run_id": rows["run_id"].astype("category"),
+            "run_id": rows["run_id"],
             "step": rows["step"].astype("int32"),
             "train_accuracy": rows["train_accuracy"].astype("float32"),
             "val_accuracy": rows["val_accuracy"].astype("float32"),
             "param_norm": rows["param_norm"].map("{:.4g}".format).astype("float32"),
         }
     )
-    EVIDENCE.mkdir(parents=True, exist_ok=True)
-    table.to_csv(EVIDENCE / "runs.csv", index=False, float_format="%.8g")
-    stored.to_parquet(EVIDENCE / "traces.parquet", index=False, compression="zstd")
 
 
 def complete(runs: pd.DataFrame, settings: pd.DataFrame, root: Path) -> pd.DataFrame:
@@ -97,6 +104,8 @@ def truth(run: Any, generalizes: set[tuple[Any, ...]]) -> str:
             return "comprehension"
         case "intervention_data" if run.train_size == 60:
             return "ungrokking" if pair in generalizes else "memorization"
+        case "intervention_most_data":
+            return "comprehension"
         case "intervention_collapse":
             return "ungrokking" if run.train_size == 60 else "comprehension"
         case "intervention_decay" if run.weight_decay == 0 and pair in generalizes:
