@@ -52,6 +52,13 @@ def silent() -> Console:
     return Console(quiet=True)
 
 
+def listening() -> tuple[Console, list[str]]:
+    """A silent console, and what was printed on it."""
+    console, said = silent(), list[str]()
+    console.print = lambda *args, **options: said.append(str(args[0]))  # type: ignore[method-assign]
+    return console, said
+
+
 def launch_here(spec: Path, folder: Path, **options: Any) -> Any:
     return launch(spec, out=folder, **{"local": True, "console": silent(), **options})
 

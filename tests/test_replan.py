@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launch_helpers import SLOTS, SPEC, assert_same_traces, files_of, freeze, launch_here, silent, traces
+from launch_helpers import SLOTS, SPEC, assert_same_traces, files_of, freeze, launch_here, listening, traces
 
 from orchestrator import launcher
 from orchestrator.costs import FormulaCost
@@ -99,9 +99,7 @@ def test_a_plan_that_fits_is_left_alone(tmp_path: Path, monkeypatch: pytest.Monk
     undisturbed = tmp_path / "undisturbed"
     launch_here(freeze(undisturbed), undisturbed)
     begin(store)
-    said: list[str] = []
-    console = silent()
-    console.print = lambda *args, **options: said.append(str(args[0]))  # type: ignore[method-assign]
+    console, said = listening()
     other_machine(monkeypatch, SLOTS)
     monkeypatch.setattr(launcher, "new_cut", lambda *args: None)
     launch_here(spec, store.root, replan=True, console=console)
@@ -114,9 +112,7 @@ def test_without_replan_a_launch_on_other_devices_says_that_there_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     store, spec = sweep_of(tmp_path)
-    said: list[str] = []
-    console = silent()
-    console.print = lambda *args, **options: said.append(str(args[0]))  # type: ignore[method-assign]
+    console, said = listening()
     other_machine(monkeypatch, MANY)
     launch_here(spec, store.root, console=console)
     assert [line for line in said if "--replan" in line] == [
@@ -128,9 +124,7 @@ def test_runs_added_on_other_devices_are_planned_for_those(tmp_path: Path, monke
     folder = tmp_path / "sweep"
     spec = freeze(folder)
     launch_here(spec, folder)
-    said: list[str] = []
-    console = silent()
-    console.print = lambda *args, **options: said.append(str(args[0]))  # type: ignore[method-assign]
+    console, said = listening()
     other_machine(monkeypatch, MANY)
     spec.write_text(SPEC.replace("seeds: 2", "seeds: 3"))
     launch_here(spec, folder, console=console)
