@@ -5,11 +5,12 @@
 
 What was done to a run says what it can be. Without a rule (random labels, x^3 + xy^2 + y) nobody generalizes:
 memorization if the network holds so many labels, confusion if it is far too small. With nearly all of the table it
-understands, above all a rule that does not care for the order of a and b, where each pair tells of another. With next to none of it, where the same seed with nearly all of it does generalize, more data were
-wanting: ungrokking below the critical size. Where all of the table is taken away after a while but for a few pairs:
-ungrokking, collapsed. Where decay makes a seed generalize that does not without it: memorization without. Where the
-decay is so weak that a weight without gradient takes 1,111 steps to shrink to 1/e of it, and the seed generalizes all
-the same: grokking. (With a decay of 1 that takes 333 steps, and what it brings may come before 1,000 or after.)
+understands, above all a rule that does not care for the order of a and b, where each pair tells of another. With next
+to none of it, where the same seed with nearly all of it does generalize, more data were wanting: ungrokking below the
+critical size. Where all of the table is taken away after a while but for a few pairs: ungrokking, collapsed. Where
+decay makes a seed generalize that does not without it: memorization without. Where the decay is so weak that a weight
+without gradient takes 1,111 steps to shrink to 1/e of it, and the seed generalizes all the same: grokking. (With a
+decay of 1 that takes 333 steps, and what it brings may come before 1,000 or after.)
 """
 
 import argparse
