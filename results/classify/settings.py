@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-CLASSIFIER_VERSION = "6"
+CLASSIFIER_VERSION = "7"
 """Stored with every label. Raised whenever the same trace could get another label, confidence or evidence."""
 
 Level = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
@@ -93,7 +93,12 @@ class ClassifierSettings(BaseModel):
 
     # Progression
     progression_floor: Share = 0.2
-    """Training accuracy at the onset of validation has at least this g (a part is memorized)..."""
+    """At the onset of validation, training accuracy exceeds it by at least this g (a part is memorized)..."""
+    progression_examples: NonNegative = 150.0
+    """...or so much that this many examples are memorized (memory holds examples, not shares: of 3,000 a network of
+    width 8 holds 300)..."""
+    progression_least: Share = 0.05
+    """...but never less than this g..."""
     progression_stall: Factor = 3.0
     """...the onset comes this many times later than half of that accuracy (training stalled)..."""
     progression_gain: Share = 0.1

@@ -10,7 +10,7 @@ from results.classify.batch import FloatArray, IntArray, Rows, Trace, make_batch
 from results.classify.columns import LABEL_COLUMNS, NOT_CONFIG, RUN_COLUMNS
 from results.classify.evidence import Evidence
 from results.classify.facts import Facts, gather_facts
-from results.classify.measure import above_chance_level, measure
+from results.classify.measure import above_chance_level, measure, memorized_level
 from results.classify.other_names import huang_dynamic, liu_phase
 from results.classify.pass1 import Verdict, decide
 from results.classify.pass2 import compare_with_neighbours
@@ -105,6 +105,7 @@ class Reading:
             },
             "delay": e.t_val - e.t_train,
             "above_level": above_chance_level(facts, settings),
+            "memorized_level": memorized_level(facts, settings),
             "n_measured": self.n_measured.astype(float),
         }
 
