@@ -58,10 +58,10 @@ def _fallen(n: Numbers, s: ClassifierSettings) -> str:
 def _together(n: Numbers, s: ClassifierSettings) -> str:
     if n["t_onset"] != n["t_onset"]:
         return "validation accuracy never left chance for good"
+    held = n["onset_train_accuracy"]
     parts = [
-        f"when validation left chance, at step {steps(n['t_onset'])}, training accuracy was "
-        f"{acc(n['onset_train_accuracy'])} (below {acc(n['theta_train'])} wanted), {acc(n['memorized'])} above it "
-        f"({acc(n['memorized_level'])} wanted)",
+        f"when validation left chance, at step {steps(n['t_onset'])}, training accuracy was {acc(held)} "
+        f"({acc(n['memorized_level'])} to {acc(n['theta_train'])} wanted)",
         f"half of which it had {n['stall']:.3g} times earlier ({s.progression_stall:g} wanted)",
         f"it then gained {acc(n['train_gain'])} ({s.progression_gain:g} wanted)",
     ]
@@ -180,7 +180,7 @@ CRITERIA: Mapping[str, Criterion] = {
         question=lambda n, s: "an accuracy is still rising, or the run stopped early", measured=_unfinished
     ),
 }
-"""In the order in which the rules first ask. `above_level` and `memorized_level` are computed by `table.Reading.numbers`."""
+"""In the order in which the rules first ask. `table.Reading.numbers` computes `above_level` and `memorized_level`."""
 
 
 def _train_level(n: Numbers, s: ClassifierSettings) -> float:

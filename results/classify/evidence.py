@@ -32,10 +32,8 @@ class Evidence:
     t_half_lo: FloatArray
     """The row before."""
     onset_train_accuracy: FloatArray
-    memorized: FloatArray
-    """Training accuracy at the onset beyond validation accuracy there: what no generalization explains."""
     stall: FloatArray
-    """t_onset over the step at which training accuracy had half of that above chance."""
+    """t_onset over the step at which training accuracy had half of its value there."""
     train_gain: FloatArray
     """Gain of training accuracy from the onset to the end of validation's rise."""
     norm_change: FloatArray

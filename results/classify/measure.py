@@ -56,7 +56,6 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
         t_half=at(step, rise.half),
         t_half_lo=at_row_before(step, rise.half),
         onset_train_accuracy=at(train_smooth_RS, rise.onset),
-        memorized=rise.memorized,
         stall=onset_step / half_known_step,
         train_gain=at(train_smooth_RS, rise.end) - at(train_smooth_RS, rise.onset),
         norm_change=at(batch.norm_RS, rise.end) / positive(at(batch.norm_RS, rise.onset)) - 1,
@@ -174,7 +173,7 @@ def train_crossing(train_RS: FloatArray, facts: Facts, dwell: Dwell, settings: C
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Transition:
-    """Rows; all -1 where validation accuracy never leaves the chance band for good. `memorized` is NaN there."""
+    """Rows; all -1 where validation accuracy never leaves the chance band for good."""
 
     onset: IntArray
     """The last row at chance before the rise."""
@@ -182,10 +181,8 @@ class Transition:
     """The first row from which half of the rise is held: where it is steepest, so that noise moves it least."""
     end: IntArray
     """The row at which progression_rise of the rise is done."""
-    memorized: FloatArray
-    """Training accuracy at the onset beyond that of validation."""
     half_known: IntArray
-    """The first row at which training accuracy had half of that above chance."""
+    """The first row at which training accuracy had half of its value at the onset."""
 
 
 def transition(
@@ -202,10 +199,8 @@ def transition(
     val_onset = at(smooth_RS, onset)
     done = np.nan_to_num(val_onset + settings.progression_rise * (peak - val_onset), nan=np.inf)
     end = np.maximum(first(sustained(val_RS, done, dwell, settings)), onset)
-    memorized = at(train_RS, onset) - np.maximum(val_onset, facts.chance)
-    half_train = np.nan_to_num(facts.chance + 0.5 * memorized, nan=np.inf)
-    half_known = first(train_RS >= half_train[:, None])
-    return Transition(onset=onset, half=half_row, end=end, memorized=memorized, half_known=half_known)
+    half_train = np.nan_to_num(facts.chance + 0.5 * (at(train_RS, onset) - facts.chance), nan=np.inf)
+    return Transition(onset=onset, half=half_row, end=end, half_known=first(train_RS >= half_train[:, None]))
 
 
 def chance_band(facts: Facts, settings: ClassifierSettings) -> FloatArray:
@@ -224,10 +219,11 @@ def above_chance_level(facts: Facts, settings: ClassifierSettings) -> FloatArray
 
 
 def memorized_level(facts: Facts, settings: ClassifierSettings) -> FloatArray:
-    """By how much training accuracy must exceed validation accuracy at the onset to say that a part was memorized."""
+    """What a training accuracy must exceed at the onset to say that a part was memorized by then: progression_floor
+    where the size of the training set is unknown."""
     enough = settings.progression_examples / positive(facts.n_train)
     share = np.fmin(np.maximum(enough, settings.progression_least), settings.progression_floor)
-    return np.asarray(share * (1 - facts.chance))
+    return np.asarray(facts.chance + share * (1 - facts.chance))
 
 
 def luck(facts: Facts, settings: ClassifierSettings) -> FloatArray:

@@ -93,11 +93,11 @@ class ClassifierSettings(BaseModel):
 
     # Progression
     progression_floor: Share = 0.2
-    """At the onset of validation, training accuracy exceeds it by at least this g (a part is memorized)..."""
+    """Training accuracy at the onset of validation has at least this g (a part is memorized)..."""
     progression_examples: NonNegative = 150.0
-    """...or so much that this many examples are memorized (memory holds examples, not shares: of 3,000 a network of
-    width 8 holds 300)..."""
-    progression_least: Share = 0.05
+    """...or in a large training set the g that so many memorized examples give (memory holds examples, not shares: of
+    3,000 a network of width 8 holds 300)..."""
+    progression_least: Share = 0.1
     """...but never less than this g..."""
     progression_stall: Factor = 3.0
     """...the onset comes this many times later than half of that accuracy (training stalled)..."""
