@@ -29,7 +29,8 @@ def main() -> None:
 def relabel(root: Path) -> str:
     """What became of it, in words."""
     plan = json.loads((root / "plan.json").read_text())
-    folder = evidence_of(plan["plan_id"])
+    amendments = [json.loads(path.read_text()) for path in root.glob("plan.*.json")]
+    folder = evidence_of({record["plan_id"] for record in (plan, *amendments)})
     if folder is None:
         return "no evidence of this plan is kept"
     kept = pd.read_csv(folder / "labels.csv", keep_default_na=False).set_index("run_id")
@@ -55,9 +56,9 @@ def relabel(root: Path) -> str:
     return f"{folder.name}: {len(kept)} labels stay, version {before} -> {CLASSIFIER_VERSION}"
 
 
-def evidence_of(plan_id: str) -> Path | None:
+def evidence_of(plan_ids: set[str]) -> Path | None:
     records = {path: json.loads(path.read_text()) for path in EVIDENCE.glob("*/evidence.json")}
-    return next((path.parent for path, record in records.items() if record["plan_id"] == plan_id), None)
+    return next((path.parent for path, record in records.items() if record["plan_id"] in plan_ids), None)
 
 
 if __name__ == "__main__":
