@@ -346,6 +346,18 @@ def test_delays_stand_in_a_panel_for_each_way_of_training(sweep_of: MakeUp) -> N
     assert never, "the sweep has runs that never generalize"
 
 
+def test_progression_has_a_row_for_each_setting(sweep_of: MakeUp) -> None:
+    def behaviour(config: RunConfig, steps: Floats) -> Mapping[str, Any]:
+        return {"train_accuracy": config.learning_rate * 100, "val_accuracy": 0.01}
+
+    figure = find_figure("huang2024_fig5").draw(sweep_of("huang2024_fig5_progression", behaviour, steps="1000"))
+    shown = {
+        panel.get_title(loc="left").split(":")[0]: {round(float(line.get_ydata()[-1]), 9) for line in panel.lines[:5]}
+        for panel in figure.axes[0:4:2]
+    }
+    assert shown == {"training, learning_rate 0.001": {0.1}, "training, learning_rate 0.003": {0.3}}
+
+
 def test_the_best_seed_stands_for_a_size(sweep_of: MakeUp) -> None:
     def behaviour(config: RunConfig, steps: Floats) -> Mapping[str, Any]:
         good = config.split_mlp and config.seed == 1
