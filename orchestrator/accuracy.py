@@ -7,6 +7,7 @@ from statistics import median
 
 from orchestrator.plan import PlannedPack
 from orchestrator.plan_summary import format_duration
+from results.counted import counted
 from results.headers import Header
 
 
@@ -55,7 +56,7 @@ def _expected_s(pack: PlannedPack, header: Header) -> float:
 
 
 def accuracy_text(found: Accuracy) -> str:
-    """`predicted 24 min of work for 11 packs, they took 26 min; median error of a pack 12%; lanes were 97% busy`"""
-    took = f"predicted {format_duration(found.predicted_s)} of work for {found.packs:,} packs, they took "
+    """`predicted 24 min of work for 11 packs, took 26 min; median error of a pack 12%; lanes were 97% busy`"""
+    took = f"predicted {format_duration(found.predicted_s)} of work for {counted(found.packs, 'pack')}, took "
     error = f"median error of a pack {found.median_error:.0%}"
     return took + f"{format_duration(found.actual_s)}; {error}; lanes were {found.occupancy:.0%} busy"

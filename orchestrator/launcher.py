@@ -38,6 +38,7 @@ from orchestrator.signals import StopNow, StopRequest, drain_on_signals
 from orchestrator.slots import Slots
 from orchestrator.spec import LoadedSpec, load_spec, load_text
 from orchestrator.spec_model import SweepSpec
+from results.counted import counted
 from results.errors import MissingError, StorageError
 from results.objects import ObjectPath
 from results.places import Place, absolute, place_of
@@ -298,7 +299,7 @@ class _Launch:
     def _announce(self, plan: Plan, packs: Sequence[PlannedPack], attempt: int) -> None:
         total = summarize(plan)
         runs, n_packs = sum(pack.n_runs for pack in packs), len(packs)
-        what = f"{plan.name}: {runs:,} runs in {n_packs:,} packs" + (" are left" if attempt > 1 else "")
+        what = f"{plan.name}: {counted(runs, 'run')} in {counted(n_packs, 'pack')}" + (" left" if attempt > 1 else "")
         about = f"about {format_duration(total.estimated_s)} for the whole sweep ({total.calibration})"
         shapes = total.shapes_to_compile
         if shapes:

@@ -7,6 +7,7 @@ from typing import Any
 from orchestrator.costs import stand_in
 from orchestrator.packing import COMPILE_S, makespan
 from orchestrator.plan import Plan, PlannedPack
+from results.counted import counted
 from trainers.config import shape_key
 from trainers.cost import further_bytes
 from trainers.schedule import evaluation_steps
@@ -70,7 +71,7 @@ def _program(pack: PlannedPack) -> tuple[Any, ...]:
 
 def compiling_text(shapes: int) -> str:
     """What compiling will cost, and when."""
-    return f"compiling {_count(shapes, 'shape')}, about {COMPILE_S:.0f} s each the first time on this machine"
+    return f"compiling {counted(shapes, 'shape')}, about {COMPILE_S:.0f} s each the first time on this machine"
 
 
 def _further_bytes(pack: PlannedPack) -> float:
@@ -89,10 +90,6 @@ def _rows(pack: PlannedPack) -> int:
         return pack.n_runs * len(evaluation_steps(*(pack.fixed[name] for name in names)))
     schedules = zip(*(pack.values(name) for name in names), strict=True)
     return sum(count * len(evaluation_steps(*schedule)) for schedule, count in Counter(schedules).items())
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def format_duration(seconds: float) -> str:
@@ -118,7 +115,7 @@ def plan_text(plan: Plan) -> str:
     lines = [
         f"sweep     {plan.name}",
         f"runs      {total.runs:,} ({total.run_steps:,} run-steps)",
-        f"packs     {total.packs:,} (a Tune trial each) on {_count(total.slots, 'slot')} ({total.device})",
+        f"packs     {total.packs:,} (a Tune trial each) on {counted(total.slots, 'slot')} ({total.device})",
         f"time      about {format_duration(total.estimated_s)} ({total.calibration})",
         f"files     about {total.files:,} of traces, {total.rows:,} rows, {total.bytes / 1e6:,.1f} MB; "
         f"{total.segments:,} live segments, until `clean`",

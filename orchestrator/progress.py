@@ -19,6 +19,7 @@ from rich.text import Text
 
 from orchestrator.plan import Plan, PlannedPack
 from orchestrator.plan_summary import format_duration
+from results.counted import counted
 from results.errors import StoreError
 from results.headers import Header
 from results.objects import ObjectPath
@@ -219,7 +220,7 @@ class _Display(threading.Thread):
             f"{self._sweep}: {snapshot.runs_ended:,} of {snapshot.runs:,} runs",
             f"{speed:,.0f} run-steps/s",
             "finishing" if left <= 0 else time_left,
-            f"{snapshot.packs['running']} packs running",
+            f"{counted(snapshot.packs['running'], 'pack')} running",
         ]
         if snapshot.packs["failed"]:
             parts.append(f"{snapshot.packs['failed']} failed")

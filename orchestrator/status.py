@@ -10,6 +10,7 @@ from orchestrator.accuracy import Accuracy, accuracy_text, measure_accuracy
 from orchestrator.environment import not_repeated, variety
 from orchestrator.plan import Plan
 from orchestrator.progress import PackState, State, read_pack
+from results.counted import counted
 from results.pack_log import last_event
 from results.places import Place, one_look
 from results.store import SweepStore
@@ -160,7 +161,7 @@ def status_text(status: SweepStatus) -> str:
     lines += [f"failed {pack.pack_id} ({pack.runs} runs): {pack.error}" for pack in status.failed]
     lines += [f"paused {pack.pack_id} ({pack.runs} runs): {pack.error}" for pack in status.refused]
     if status.cut_off:
-        packs = f"{len(status.cut_off):,} pack{'' if len(status.cut_off) == 1 else 's'}"
+        packs = counted(len(status.cut_off), "pack")
         lines.append(f"cut    {packs} ended without a word (killed, memory, power); going on from the last commits")
     if status.accuracy:
         lines.append(f"time   {accuracy_text(status.accuracy)}")

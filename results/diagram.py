@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 
 from results.axes import AxisLayout, Floats, check_column, distinct, label_of, lay_out, scale_of
 from results.cells import diagram_table, pooled_axes
+from results.counted import counted
 from results.legend import Note, draw_legend, legend_size
 from results.palette import FAINT, PHASE_COLORS, PHASE_HATCHES, tint
 from results.style import (
@@ -112,7 +113,7 @@ def describe(
     parts = [budget_text(labels, shown, budget_steps)]
     n_seeds = labels["seed"].nunique() if "seed" in labels.columns and "seed" not in shown else 0
     if n_seeds:
-        parts.append(f"{n_seeds} seed{'s' if n_seeds > 1 else ''}")
+        parts.append(counted(n_seeds, "seed"))
     if n_seeds > 1 or hidden:
         parts.append("colour: majority of a cell's runs, filled area: their share")
     if hidden:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from results.axes import check_column, distinct
 from results.cells import SEED_COLUMNS, pooled_axes
+from results.counted import counted
 from results.critical.memory import Count, Memory, RandomLabels, count_right, final_values, memory_sizes, thresholds
 from results.critical.modelwise import Ratio, modelwise_ratios
 from results.critical.outcomes import check_outcome
@@ -72,7 +73,7 @@ def check_question(labels: pd.DataFrame, question: Question, axes: Sequence[str]
         raise ValueError(f"sizes are read along {SIZE} over seeds; {taken[0]} cannot be axis or facet as well")
     n_sizes = labels[SIZE].nunique() if SIZE in labels.columns else 0
     counts = {name: labels[name].nunique(dropna=False) for name in axes if name in labels.columns}
-    there = ", ".join(f"{name} ({n} value{'s' if n != 1 else ''})" for name, n in counts.items())
+    there = ", ".join(f"{name} ({counted(n, 'value')})" for name, n in counts.items())
     if n_sizes < 2:
         raise ValueError(f"critical sizes need runs at two train sizes or more; this sweep has {there or 'no axis'}")
     shown = [name for name in (question.facet, question.axis, SIZE) if name]

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
+from results.counted import counted
 from results.diagram import budget_text
 from results.palette import GREY
 from results.style import (
@@ -131,7 +132,7 @@ def about(sweep: Sweep, labels: pd.DataFrame, *remarks: str) -> str:
     """The line under the title: sweep, budget, seeds, and how many of the planned runs have ended."""
     n_seeds = labels["seed"].nunique()
     ended = [] if len(labels) == sweep.n_planned else [f"{len(labels):,} of {sweep.n_planned:,} runs ended"]
-    parts = [str(sweep.plan["name"]), budget_text(labels, []), f"{n_seeds} seed{'s' if n_seeds != 1 else ''}"]
+    parts = [str(sweep.plan["name"]), budget_text(labels, []), counted(n_seeds, "seed")]
     return " · ".join([*parts, *ended, *(remark for remark in remarks if remark)])
 
 
