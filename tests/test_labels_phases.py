@@ -93,6 +93,19 @@ def a_tenth_then_both():
     return rise(STEPS, 300, low=CHANCE, high=0.1) + rise(STEPS, 8000, high=0.87), rise(STEPS, 8000, high=0.9)
 
 
+def test_with_many_classes_next_to_chance_is_nearer():
+    """Training doubles in a first stage, which validation follows to g = .045 only: it has left chance all the same."""
+    train, val = a_tenth_then_both()
+    first = np.where(STEPS > 4000, 1, 0)
+    train, val = np.minimum(train + 0.13 * first, 1), np.minimum(val + 0.045 * first, 1)
+    result = label(train, val, train_size=3000)
+    assert result.phase == "progression", result.why
+    assert result.t_onset < 4100
+    wide = label(train, val, train_size=3000, knobs={"chance_multiple": 10})
+    assert wide.t_onset > 5000
+    assert wide.phase != "progression"
+
+
 def test_memory_is_counted_in_examples():
     few, many = (label(*a_tenth_then_both(), train_size=n) for n in (500, 3000))
     assert few.phase != "progression"

@@ -207,7 +207,8 @@ def chance_band(facts: Facts, settings: ClassifierSettings) -> FloatArray:
     """Up to here validation accuracy counts as chance. A census (all of the table that training left over) has no
     sampling error."""
     relative = settings.chance_band * (1 - facts.chance)
-    return facts.chance + np.maximum(relative, np.where(facts.is_census, 0, luck(facts, settings)))
+    few = np.where(facts.chance > 0, settings.chance_multiple * facts.chance, np.inf)
+    return facts.chance + np.maximum(np.minimum(relative, few), np.where(facts.is_census, 0, luck(facts, settings)))
 
 
 def above_chance_level(facts: Facts, settings: ClassifierSettings) -> FloatArray:

@@ -64,6 +64,8 @@ class ClassifierSettings(BaseModel):
     """Chance accuracy for all runs; absent: the column chance_accuracy, else 1 / modulus, else 0."""
     chance_band: Share = 0.05
     """Validation counts as at chance up to g = this..."""
+    chance_multiple: NonNegative = 3.0
+    """...or this many times chance above it, if that is less (with 113 classes g = 0.05 is nearly six times chance)..."""
     chance_sigmas: NonNegative = 3.0
     """...or up to this many standard deviations of guessing, whichever is more, where validation is a sample of the
     table. Where it is all that training left over there is no sampling error; but a final level counts as above chance
@@ -97,7 +99,7 @@ class ClassifierSettings(BaseModel):
     progression_examples: NonNegative = 150.0
     """...or in a large training set the g that so many memorized examples give (memory holds examples, not shares: of
     3,000 a network of width 8 holds 300)..."""
-    progression_least: Share = 0.1
+    progression_least: Share = 0.05
     """...but never less than this g..."""
     progression_stall: Factor = 3.0
     """...the onset comes this many times later than half of that accuracy (training stalled)..."""
