@@ -65,7 +65,7 @@ class ClassifierSettings(BaseModel):
     chance_band: Share = 0.05
     """Validation counts as at chance up to g = this..."""
     chance_multiple: NonNegative = 3.0
-    """...or this many times chance above it, if that is less (with 113 classes g = 0.05 is nearly six times chance)..."""
+    """...or this many times chance above it, if that is less (of 113 classes g = 0.05 is nearly six times chance)..."""
     chance_sigmas: NonNegative = 3.0
     """...or up to this many standard deviations of guessing, whichever is more, where validation is a sample of the
     table. Where it is all that training left over there is no sampling error; but a final level counts as above chance

@@ -67,7 +67,7 @@ def titles_of(heads: Sequence[str], parts: Sequence[pd.DataFrame], width_in: flo
     """For each panel its head and under it the phases of its runs, broken into lines that fit, and the most lines."""
     characters = int(width_in / (TEXT_PT * CHARACTER_IN))
     titles = [
-        "\n".join([f"{head}:", *textwrap.wrap(phases_text(p), characters)])
+        "\n".join([*textwrap.wrap(f"{head}:", characters), *textwrap.wrap(phases_text(p), characters)])
         for head, p in zip(heads, parts, strict=True)
     ]
     return titles, max(title.count("\n") for title in titles) + 1

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from results.axes import distinct
+from results.cells import SEED_COLUMNS
 from results.figures.curves import cells, in_words, line_key, numbers, ordered_colors, runs_of, titles_of
 from results.figures.sheet import about, accuracy_axis, edges, labels_of, linear_steps, sheet
 from results.palette import GREY
@@ -24,7 +25,10 @@ SIZE = (2.6, 1.6)
 
 def draw(sweep: Sweep, title: str) -> Figure:
     labels = labels_of(sweep)
-    parts = cells(labels, ["width", "train_size"])
+    sizes = ["width", "train_size"]
+    others = [name for name in sweep.plan["axes"] if name in labels and name not in (*sizes, *SEED_COLUMNS)]
+    varied = [name for name in others if labels.groupby(sizes)[name].nunique(dropna=False).max() > 1]
+    parts = cells(labels, [*sizes, *varied])
     n = len(parts)
     seeds = distinct(labels["seed"])[1]
     colors = dict(zip(seeds, ordered_colors(len(seeds)), strict=True))
