@@ -15,13 +15,13 @@ from results.classify.batch import FloatArray
 
 DISTANCES = (0.0, 0.2, 0.4, 1.0, 1.8, 3.0, 7.0, 31.0)
 """Knots of `reading`: of the least certain quantity, in standard errors from its threshold."""
-READING = (0.64, 0.845, 0.86, 0.93, 0.99, 0.99, 1.0, 1.0)
+READING = (0.655, 0.84, 0.84, 0.935, 0.99, 0.99, 1.0, 1.0)
 
 TRENDS = (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
 """Knots of `outlook`: of the least certain quantity where its trend leads, in units of what trends err by."""
 OUTLOOK = (0.71, 0.71, 0.71, 0.73, 0.78, 0.985, 1.0)
 
-SHIFT, SLOPE = 0.25, 0.86
+SHIFT, SLOPE = 0.21, 0.88
 """Of the log odds of the product."""
 LEAST, MOST = 0.02, 0.998
 
