@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from scipy import stats
 
 from results.axes import AxisLayout, distinct, label_of
+from results.cells import SEED_COLUMNS
 from results.palette import PHASE_ORDER
 from results.style import CHARACTER_IN, TEXT_PT
 from results.sweep import Sweep
@@ -71,6 +72,11 @@ def titles_of(heads: Sequence[str], parts: Sequence[pd.DataFrame], width_in: flo
         for head, p in zip(heads, parts, strict=True)
     ]
     return titles, max(title.count("\n") for title in titles) + 1
+
+
+def axes_of(sweep: Sweep, labels: pd.DataFrame) -> list[str]:
+    """The axes that are columns of the labels, without seeds."""
+    return [name for name in sweep.plan["axes"] if name in labels and name not in SEED_COLUMNS]
 
 
 def cells(labels: pd.DataFrame, names: Sequence[str]) -> list[tuple[dict[str, Any], pd.DataFrame]]:

@@ -7,8 +7,7 @@ validation rises with it. A sweep over more than seeds has a row for each settin
 from matplotlib.figure import Figure
 
 from results.axes import distinct
-from results.cells import SEED_COLUMNS
-from results.figures.curves import cells, in_words, line_key, numbers, ordered_colors, runs_of, titles_of
+from results.figures.curves import axes_of, cells, in_words, line_key, numbers, ordered_colors, runs_of, titles_of
 from results.figures.sheet import about, accuracy_axis, edges, labels_of, linear_steps, sheet
 from results.sweep import Sweep
 
@@ -18,7 +17,7 @@ SIZE = (3.1, 2.2)
 
 def draw(sweep: Sweep, title: str) -> Figure:
     labels = labels_of(sweep)
-    axes = [name for name in sweep.plan["axes"] if name in labels and name not in SEED_COLUMNS]
+    axes = axes_of(sweep, labels)
     rows = cells(labels, axes) if axes else [({}, labels)]
     seeds = distinct(labels["seed"])[1]
     colors = dict(zip(seeds, ordered_colors(len(seeds)), strict=True))

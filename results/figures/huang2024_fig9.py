@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from results.axes import distinct
-from results.cells import SEED_COLUMNS
-from results.figures.curves import cells, in_words, line_key, numbers, ordered_colors, runs_of, titles_of
+from results.figures.curves import axes_of, cells, in_words, line_key, numbers, ordered_colors, runs_of, titles_of
 from results.figures.sheet import about, accuracy_axis, edges, labels_of, linear_steps, sheet
 from results.palette import GREY
 from results.sweep import Sweep
@@ -26,7 +25,7 @@ SIZE = (2.6, 1.6)
 def draw(sweep: Sweep, title: str) -> Figure:
     labels = labels_of(sweep)
     sizes = ["width", "train_size"]
-    others = [name for name in sweep.plan["axes"] if name in labels and name not in (*sizes, *SEED_COLUMNS)]
+    others = [name for name in axes_of(sweep, labels) if name not in sizes]
     varied = [name for name in others if labels.groupby(sizes)[name].nunique(dropna=False).max() > 1]
     parts = cells(labels, [*sizes, *varied])
     n = len(parts)

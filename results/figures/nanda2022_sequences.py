@@ -15,8 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from results.axes import label_of
-from results.cells import SEED_COLUMNS
-from results.figures.curves import cells, line_key, numbers, ordered_colors, runs_of, titles_of
+from results.figures.curves import axes_of, cells, line_key, numbers, ordered_colors, runs_of, titles_of
 from results.figures.sheet import TRAIN, VAL, about, edges, labels_of, log_steps, note, sheet
 from results.figures.times import first_reach
 from results.sweep import Sweep
@@ -32,7 +31,7 @@ SIZE = (3.3, 1.9)
 
 def draw(sweep: Sweep, title: str) -> Figure:
     labels = labels_of(sweep)
-    axes = [name for name in sweep.plan["axes"] if name in labels and name not in SEED_COLUMNS]
+    axes = axes_of(sweep, labels)
     parts = cells(labels, axes or ["train_size"])
     tokens = _token_losses(sweep)
     names, n_lines = titles_of([_setup(cell) for cell, _ in parts], [part for _, part in parts], SIZE[0])

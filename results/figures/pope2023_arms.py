@@ -13,8 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from results.axes import label_of
-from results.cells import SEED_COLUMNS
-from results.figures.curves import cells, line_key, numbers, runs_of, titles_of
+from results.figures.curves import axes_of, cells, line_key, numbers, runs_of, titles_of
 from results.figures.sheet import TRAIN, VAL, about, edges, labels_of, log_steps, note, sheet
 from results.figures.times import first_reach
 from results.sweep import Sweep
@@ -29,7 +28,7 @@ SIZE = (3.3, 1.9)
 
 def draw(sweep: Sweep, title: str) -> Figure:
     labels = labels_of(sweep)
-    axes = [name for name in sweep.plan["axes"] if name in labels and name not in SEED_COLUMNS]
+    axes = axes_of(sweep, labels)
     parts = cells(labels, axes or ["steps"])
     columns = min(2 if len(parts) <= 4 else 3, len(parts))
     key = [line_key("training", TRAIN), line_key("validation", VAL)]

@@ -52,7 +52,6 @@ def keep(sweeps: list[Path]) -> None:
         firsts = finished.drop_duplicates("run_id").assign(sweep=sweep.plan["name"], outcome="ended")
         runs = pd.concat([runs, complete(firsts, sweep.settings(), root)])
         rows = pd.concat([rows, thinned(finished)])
-    EVIDENCE.mkdir(parents=True, exist_ok=True)
     table = runs.sort_values("run_id", ignore_index=True)
     table.to_csv(EVIDENCE / "runs.csv", index=False, float_format="%.8g")
     stored = rows.sort_values(["run_id", "step"], ignore_index=True).astype({"run_id": "category"})
