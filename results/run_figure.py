@@ -87,9 +87,9 @@ def _draw_moments(axes: Axes, numbers: Mapping[str, float]) -> None:
     """Crossings as the intervals that the logged rows allow, the onset as a line."""
     for name, color in (("t_train", TRAIN), ("t_val", VAL)):
         if np.isfinite(numbers[name]):
-            low, high = (max(numbers[each], 0.8) for each in (f"{name}_lo", name))
+            low, high = (max(numbers[each], 0.8) for each in (f"{name}_lo", f"{name}_hi"))
             axes.axvspan(low, high, color=color, alpha=0.25, lw=0)
-            axes.axvline(high, color=color, lw=0.8, alpha=0.7)
+            axes.axvline(max(numbers[name], 0.8), color=color, lw=0.8, alpha=0.7)
     if np.isfinite(numbers["t_onset"]):
         axes.axvline(max(numbers["t_onset"], 0.8), color=INK, lw=0.9, ls="--")
 

@@ -31,6 +31,8 @@ FLOOR = 0.002
 """No accuracy is known better than this: where rows fall matters too."""
 STALL_FLOOR = 0.1
 """The same of a stall, in factors of two..."""
+SPEED_FLOOR = 0.2
+"""...of how much faster validation rises than before..."""
 NORM_ERROR = 0.033
 """...and of a norm's relative change."""
 STEP_FLOOR = 1.0
@@ -50,8 +52,8 @@ DECIDED_ON: Mapping[str, tuple[str, ...]] = {
     "no_yes": ("level", "train"),
     "delayed": ("level", "together"),
     "prompt": ("level", "together"),
-    "partial_late": ("level", "above", "together", "train", "steady_val"),
-    "partial_from_start": ("level", "above", "together", "train", "steady_val"),
+    "partial_late": ("level", "above", "together", "train", "arriving"),
+    "partial_from_start": ("level", "above", "together", "train", "arriving"),
     "fitted_only": ("above", "train", "steady_val"),
     "nothing": ("above", "train", "steady_val", "steady_train"),
 }
@@ -70,6 +72,7 @@ QUESTIONS: Mapping[str, str] = {
     "together": "whether it is progression",
     "steady_val": "whether validation is still rising",
     "steady_train": "whether training is still rising",
+    "arriving": "whether validation is on its way to its level",
     "delay": "whether the delay is long",
 }
 
@@ -137,7 +140,15 @@ def in_standard_errors(evidence: Evidence, facts: Facts, settings: ClassifierSet
         "together": _together(evidence, facts, settings),
         "steady_val": -e.rise_val / np.hypot(e.error_rise_val, FLOOR),
         "steady_train": -e.rise_train / np.hypot(e.error_rise_train, FLOOR),
+        "arriving": np.maximum(-e.rise_val / np.hypot(e.error_rise_val, FLOOR), _short_of_its_level(e, settings)),
     }
+
+
+def _short_of_its_level(e: Evidence, settings: ClassifierSettings) -> FloatArray:
+    """Of validation that rises: how surely it does not get there, and does not gain speed."""
+    leads = (settings.validation_level - e.leads_to) / np.hypot(e.error_leads_to, FLOOR)
+    speed = np.log2(settings.accelerating / np.maximum(e.speeding, 1e-9)) / np.hypot(e.error_speeding, SPEED_FLOOR)
+    return np.minimum(leads, speed)
 
 
 def _together(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -> FloatArray:
@@ -166,7 +177,7 @@ def side_share(evidence: Evidence, rule: np.ndarray, settings: ClassifierSetting
     noise moves it beyond them."""
     e = evidence
     whole = _share_above(*delay_interval(evidence), np.hypot(e.error_t_train, e.error_t_val), settings.delta_steps)
-    low, high = e.t_half_lo - e.t_train, e.t_half - e.t_train_lo
+    low, high = e.t_half_lo - e.t_train_hi, e.t_half_hi - e.t_train_lo
     half = _share_above(low, high, np.hypot(e.error_t_train, e.error_t_half), settings.delta_steps)
     late = np.where(np.isin(rule, ("delayed", "prompt")), whole, half)
     share = np.where(np.isin(rule, LATE), late, np.where(np.isin(rule, PROMPT), 1 - late, 1.0))
@@ -175,7 +186,7 @@ def side_share(evidence: Evidence, rule: np.ndarray, settings: ClassifierSetting
 
 def delay_interval(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
     """Least and largest delay that the logged rows allow."""
-    return evidence.t_val_lo - evidence.t_train, evidence.t_val - evidence.t_train_lo
+    return evidence.t_val_lo - evidence.t_train_hi, evidence.t_val_hi - evidence.t_train_lo
 
 
 def _share_above(low: FloatArray, high: FloatArray, error: FloatArray, threshold: float) -> FloatArray:

@@ -36,13 +36,13 @@ def crossing(last_before: float, first_row: float) -> str:
 
 def _fitted(n: Numbers, s: ClassifierSettings) -> str:
     if n["t_train"] == n["t_train"]:
-        return f"it does, {crossing(n['t_train_lo'], n['t_train'])}"
+        return f"it does, {crossing(n['t_train_lo'], n['t_train_hi'])}"
     return f"it never does, and ends at {acc(n['final_train_accuracy'])}"
 
 
 def _generalized(n: Numbers, s: ClassifierSettings) -> str:
     if n["t_val"] == n["t_val"]:
-        return f"it does, {crossing(n['t_val_lo'], n['t_val'])}"
+        return f"it does, {crossing(n['t_val_lo'], n['t_val_hi'])}"
     return f"it never does; the most that it holds is {acc(n['peak_val_accuracy'])}"
 
 
@@ -73,8 +73,8 @@ def _together(n: Numbers, s: ClassifierSettings) -> str:
 def _late(n: Numbers, s: ClassifierSettings) -> str:
     if n["delay"] != n["delay"]:
         return "not both were crossed"
-    low, high = n["t_val_lo"] - n["t_train"], n["t_val"] - n["t_train_lo"]
-    return f"{steps(n['delay'])} by the later ends; between {steps(low)} and {steps(high)} as logged"
+    low, high = n["t_val_lo"] - n["t_train_hi"], n["t_val_hi"] - n["t_train_lo"]
+    return f"{steps(n['delay'])}, on the lines between rows; {steps(low)} to {steps(high)} as logged"
 
 
 def _as_required(n: Numbers, s: ClassifierSettings) -> str:
@@ -97,9 +97,9 @@ def _late_rise(n: Numbers, s: ClassifierSettings) -> str:
     if n["t_half"] != n["t_half"]:
         return "it never left chance for good"
     later = n["t_half"] - n["t_train"]
-    at = f"it has half of its rise {crossing(n['t_half_lo'], n['t_half'])}"
+    at = f"it has half of its rise {crossing(n['t_half_lo'], n['t_half_hi'])}"
     side = "after" if later >= 0 else "before"
-    return at if later != later else f"{at}, by the later ends {steps(abs(later))} steps {side} that"
+    return at if later != later else f"{at}, {steps(abs(later))} steps {side} that"
 
 
 def _early(n: Numbers, s: ClassifierSettings) -> str:
@@ -118,6 +118,15 @@ def _rising(which: str, n: Numbers) -> str:
 
 def _val_unfinished(n: Numbers, s: ClassifierSettings) -> str:
     return _early(n, s) + _rising("val", n)
+
+
+def _val_arriving(n: Numbers, s: ClassifierSettings) -> str:
+    if not n["rise_val"] > 0:
+        return _val_unfinished(n, s)
+    return (
+        f"{_val_unfinished(n, s)}; it leads to {acc(n['leads_to'])} at {s.finish_within:g} times the steps, and rises "
+        f"{n['speeding']:.2g} times as fast as before ({s.accelerating:g} would be speeding up)"
+    )
 
 
 def _unfinished(n: Numbers, s: ClassifierSettings) -> str:
@@ -172,6 +181,13 @@ CRITERIA: Mapping[str, Criterion] = {
             f"half of validation's rise comes {steps(s.delta_steps)} steps or more after training is fitted"
         ),
         measured=_late_rise,
+    ),
+    "val_arriving": Criterion(
+        question=lambda n, s: (
+            f"validation accuracy is on its way to {s.validation_level:g} within {s.finish_within:g} times the steps, "
+            "or speeds up, or the run stopped early"
+        ),
+        measured=_val_arriving,
     ),
     "val_unfinished": Criterion(
         question=lambda n, s: "validation accuracy is still rising, or the run stopped early", measured=_val_unfinished

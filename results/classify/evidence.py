@@ -13,11 +13,14 @@ class Evidence:
     """All float64, so that NaN can say "not seen"."""
 
     t_train: FloatArray
-    """First row of the sustained crossing of theta by training accuracy."""
+    """Step of the sustained crossing of theta by training accuracy, on the line between the two rows around it."""
     t_train_lo: FloatArray
-    """The row before: the crossing lies after it."""
+    """The row before..."""
+    t_train_hi: FloatArray
+    """...and the first row from which the level is held."""
     t_val: FloatArray
     t_val_lo: FloatArray
+    t_val_hi: FloatArray
     theta_train: FloatArray
     """The level crossed: theta, or theta times the ceiling of noisy labels where only that is reached."""
     cut_short: FloatArray
@@ -28,9 +31,9 @@ class Evidence:
     t_onset: FloatArray
     """The last row inside the chance band before validation rises."""
     t_half: FloatArray
-    """The row from which half of validation's rise above chance is held."""
+    """Step from which half of validation's rise above chance is held, between rows likewise."""
     t_half_lo: FloatArray
-    """The row before."""
+    t_half_hi: FloatArray
     onset_train_accuracy: FloatArray
     stall: FloatArray
     """t_onset over the step at which training accuracy had half of its value there."""
@@ -45,6 +48,10 @@ class Evidence:
     rise_train: FloatArray
     """How far training accuracy exceeds what counts as still rising (below 0: it is not rising)."""
     rise_val: FloatArray
+    leads_to: FloatArray
+    """Where validation accuracy is at finish_within times the steps, if it goes on as it rose at the end."""
+    speeding: FloatArray
+    """How many times as fast as before it rises at the end, per step."""
     n_surges: FloatArray
     n_falls: FloatArray
 
@@ -56,6 +63,9 @@ class Evidence:
     error_final_val: FloatArray
     error_rise_train: FloatArray
     error_rise_val: FloatArray
+    error_leads_to: FloatArray
+    error_speeding: FloatArray
+    """In factors of two."""
     error_t_train: FloatArray
     """Of the crossing's step, beyond the gap between its rows."""
     error_t_val: FloatArray

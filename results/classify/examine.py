@@ -130,7 +130,7 @@ def how_sure(examination: Examination) -> list[str]:
 
 
 def _when(n: Mapping[str, float], name: str) -> str:
-    return "never" if n[name] != n[name] else crossing(n[f"{name}_lo"], n[name])
+    return "never" if n[name] != n[name] else crossing(n[f"{name}_lo"], n[f"{name}_hi"])
 
 
 def _ask(reading: Reading, run: int, numbers: Mapping[str, float], settings: ClassifierSettings) -> dict[str, Answer]:
@@ -150,6 +150,7 @@ def _ask(reading: Reading, run: int, numbers: Mapping[str, float], settings: Cla
         "late": signs.late,
         "above_chance": signs.above,
         "late_rise": signs.late_rise,
+        "val_arriving": np.where(signs.steady_val < 0, signs.arriving, signs.steady_val),
         "val_unfinished": signs.steady_val,
         "unfinished": np.fmin(signs.steady_val, signs.steady_train),
     }

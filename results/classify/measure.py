@@ -20,6 +20,10 @@ from results.classify.settings import ClassifierSettings
 EPSILON = 1e-7
 """0.9 stored as float32 is 0.89999998, and it is 9 of 10."""
 HORIZON_SLACK = 1e-9
+HALF_WAY = 0.5
+"""Share of the steps that the pace at the end is compared with what came since."""
+LEAST_STRETCH, LEAST_GAIN = 0.01, 1e-4
+"""Where knobs or a flat curve leave nothing to divide by: a share of the steps, an accuracy."""
 HIGH = 0.9
 """A fall starts from at least this share of the maximum."""
 
@@ -41,20 +45,24 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
     train_end, val_end = noise_at(train_RS, end), noise_at(val_RS, end)
     n_tail, n_earlier = (rows.stop - rows.start for rows in (tail_rows(step, settings), earlier_rows(step, settings)))
     final_val = np.median(val_RS[:, tail_rows(step, settings)], axis=1)
+    heading = heads_for(val_RS, step, median_error(val_end, n_tail, n_earlier), settings)
     onset_step = at(step, rise.onset)
     half_known_step = np.maximum(at(step, rise.half_known), 1)
     return Evidence(
-        t_train=at(step, train.row),
+        t_train=between_rows(step, train_RS, train.row, train.level),
         t_train_lo=at_row_before(step, train.row),
-        t_val=at(step, val_row),
+        t_train_hi=at(step, train.row),
+        t_val=between_rows(step, val_RS, val_row, settings.validation_level),
         t_val_lo=at_row_before(step, val_row),
+        t_val_hi=at(step, val_row),
         theta_train=train.level,
         cut_short=((train.row >= dwell.n_complete) | (val_row >= dwell.n_complete)).astype(float),
         t_train_first=at(step, first((train_RS >= settings.theta - EPSILON) & horizon_RS)),
         t_val_first=at(step, first((val_RS >= settings.validation_level - EPSILON) & horizon_RS)),
         t_onset=onset_step,
-        t_half=at(step, rise.half),
+        t_half=between_rows(step, val_RS, rise.half, rise.half_level),
         t_half_lo=at_row_before(step, rise.half),
+        t_half_hi=at(step, rise.half),
         onset_train_accuracy=at(train_smooth_RS, rise.onset),
         stall=onset_step / half_known_step,
         train_gain=at(train_smooth_RS, rise.end) - at(train_smooth_RS, rise.onset),
@@ -64,6 +72,8 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
         final_val_accuracy=final_val,
         rise_train=rising(train_RS, train_smooth_RS, facts.n_train, step, settings),
         rise_val=rising(val_RS, val_smooth_RS, facts.n_val, step, settings),
+        leads_to=heading.leads_to,
+        speeding=heading.speeding,
         n_surges=count_surges(val_smooth_RS, step, settings),
         n_falls=count_falls(val_RS, peak, facts, settings),
         error_train=train_end,
@@ -71,12 +81,14 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
         error_final_val=median_error(val_end, n_tail),
         error_rise_train=median_error(train_end, n_tail, n_earlier),
         error_rise_val=median_error(val_end, n_tail, n_earlier),
+        error_leads_to=heading.error_leads_to,
+        error_speeding=heading.error_speeding,
         error_t_train=time_error(train_RS, train_smooth_RS, step, train.row),
         error_t_val=time_error(val_RS, val_smooth_RS, step, val_row),
         error_t_half=time_error(val_RS, val_smooth_RS, step, rise.half),
         error_onset=np.hypot(noise_at(train_RS, np.maximum(rise.onset, 0)), half_step(train_smooth_RS, rise.onset)),
         error_stall=octaves_to_next(step, rise.onset),
-        late_gain=final_val - level_near(val_RS, step, 0.5),
+        late_gain=final_val - level_near(val_RS, step, HALF_WAY),
         error_late_gain=median_error(val_end, n_tail, 3),
     )
 
@@ -104,15 +116,17 @@ def dwell_windows(step_S: FloatArray, stopped: BoolArray, settings: ClassifierSe
     n_rows = len(step_S)
     rows = np.arange(n_rows)
 
-    def end(factor: float) -> IntArray:
+    def end(factor: float, least: int) -> IntArray:
         until_S = np.searchsorted(step_S, factor * step_S, side="right")
-        return np.minimum(np.maximum(rows + settings.dwell_rows, until_S), n_rows)
+        return np.minimum(np.maximum(rows + least, until_S), n_rows)
 
     n_complete = max(n_rows - settings.dwell_rows + 1, 0)
     allowed_RS = (rows < n_complete)[None, :] | stopped[:, None]
     return Dwell(
-        end_S=end(settings.dwell_factor),
-        majority_end_S=end(max(settings.majority_factor, settings.dwell_factor)),
+        end_S=end(settings.dwell_factor, settings.dwell_rows),
+        majority_end_S=end(
+            max(settings.majority_factor, settings.dwell_factor), max(settings.majority_rows, settings.dwell_rows)
+        ),
         allowed_RS=allowed_RS,
         n_complete=n_complete,
     )
@@ -177,6 +191,7 @@ class Transition:
 
     onset: IntArray
     """The last row at chance before the rise."""
+    half_level: FloatArray
     half: IntArray
     """The first row from which half of the rise is held: where it is steepest, so that noise moves it least."""
     end: IntArray
@@ -200,7 +215,8 @@ def transition(
     done = np.nan_to_num(val_onset + settings.progression_rise * (peak - val_onset), nan=np.inf)
     end = np.maximum(first(sustained(val_RS, done, dwell, settings)), onset)
     half_train = np.nan_to_num(facts.chance + 0.5 * (at(train_RS, onset) - facts.chance), nan=np.inf)
-    return Transition(onset=onset, half=half_row, end=end, half_known=first(train_RS >= half_train[:, None]))
+    half_known = first(train_RS >= half_train[:, None])
+    return Transition(onset=onset, half_level=half, half=half_row, end=end, half_known=half_known)
 
 
 def chance_band(facts: Facts, settings: ClassifierSettings) -> FloatArray:
@@ -279,16 +295,47 @@ def rising(
     """Above 0 means still rising: the gain of the last rows over the earlier ones exceeds what could be noise, and they
     stand higher than all that came before (a restless run comes back to where it was, and is not rising).
 
-    The last rows are the tail's median or that of the last three, whichever is more: a run cut in mid-rise can have
-    most of its tail still below. One example more is never a rise (0.1 of ten)."""
+    One example more is never a rise (0.1 of ten)."""
     earlier = earlier_rows(step_S, settings)
     earlier_RS = x_RS[:, earlier]
     before, highest = np.median(earlier_RS, axis=1), smooth_RS[:, : earlier.stop].max(axis=1)
     spread = np.median(np.abs(earlier_RS - before[:, None]), axis=1)
-    now = np.maximum(np.median(x_RS[:, tail_rows(step_S, settings)], axis=1), np.median(x_RS[:, -3:], axis=1))
+    now = latest(x_RS, step_S, settings)
     one_example = np.where(n_examples > 0, 1 / np.maximum(n_examples, 1), 0)
     noise = np.maximum(np.maximum(settings.rise, settings.rise_mads * spread), np.nan_to_num(one_example))
     return np.asarray(np.minimum(now - before - noise, now - highest) - EPSILON)
+
+
+def latest(x_RS: FloatArray, step_S: FloatArray, settings: ClassifierSettings) -> FloatArray:
+    """The tail's median or that of the last three rows, whichever is more: a run cut in mid-rise can have most of its
+    tail still below."""
+    return np.maximum(np.median(x_RS[:, tail_rows(step_S, settings)], axis=1), np.median(x_RS[:, -3:], axis=1))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Heading:
+    leads_to: FloatArray
+    speeding: FloatArray
+    error_leads_to: FloatArray
+    error_speeding: FloatArray
+
+
+def heads_for(x_RS: FloatArray, step_S: FloatArray, error: FloatArray, settings: ClassifierSettings) -> Heading:
+    """Where accuracy goes from its end: as far per factor of steps as from the earlier rows to the tail, and how much
+    faster per step than from half of the steps to the earlier rows. `error` is that of the gain."""
+    middle = (settings.earlier_from + settings.earlier_to) / 2
+    end = max(1 - settings.tail / 2, middle + LEAST_STRETCH)
+    now, before = latest(x_RS, step_S, settings), np.median(x_RS[:, earlier_rows(step_S, settings)], axis=1)
+    gain, earlier_gain = now - before, before - level_near(x_RS, step_S, HALF_WAY)
+    ahead = np.log(max(settings.finish_within / end, 1)) / np.log(end / middle)
+    pace, earlier_pace = gain / (end - middle), earlier_gain / max(middle - HALF_WAY, LEAST_STRETCH)
+    relative = np.hypot(error / np.maximum(gain, LEAST_GAIN), error / np.maximum(earlier_gain, LEAST_GAIN))
+    return Heading(
+        leads_to=now + ahead * gain,
+        speeding=np.maximum(pace, 0) / np.maximum(earlier_pace, LEAST_GAIN),
+        error_leads_to=ahead * error,
+        error_speeding=relative / np.log(2),
+    )
 
 
 # Rows and values
@@ -328,6 +375,17 @@ def at(values: FloatArray, row: IntArray) -> FloatArray:
     """values_S or values_RS at one row a run; NaN where the row is -1."""
     picked = values[row] if values.ndim == 1 else values[np.arange(len(row)), row]
     return np.where(row >= 0, picked, np.nan)
+
+
+def between_rows(step_S: FloatArray, x_RS: FloatArray, row: IntArray, level: FloatArray | float) -> FloatArray:
+    """Step at which the straight line from the row before a row to the row meets the level; the first row's own step.
+    (The row itself would be late by half a gap, and delays are differences of such steps: LOG.md.)"""
+    after = np.maximum(row, 1)
+    x_before, x_after = at(x_RS, after - 1), at(x_RS, after)
+    way = np.where(x_after > x_before, (level - x_before) / positive(x_after - x_before), 1.0)
+    way = np.where(x_before >= level, 0.0, np.clip(way, 0, 1))
+    met = step_S[after - 1] + way * (step_S[after] - step_S[after - 1])
+    return np.where(row > 0, met, at(step_S, row))
 
 
 def at_row_before(step_S: FloatArray, row: IntArray) -> FloatArray:

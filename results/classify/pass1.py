@@ -55,14 +55,15 @@ class Signs:
     progression: FloatArray
     """P, the mark of progression."""
     late: FloatArray
-    """The delay reaches delta_steps, by the later ends of both crossings. (By the middle of the interval that the rows
-    allow, coarse logs of simulated runs do better and those of trained ones worse: LOG.md.)"""
+    """The delay reaches delta_steps."""
     late_rise: FloatArray
-    """Half of validation's rise came delta_steps after the training set was fitted, by the later ends of both. (Not the
-    onset: leaving chance drowns in noise; and not the rise's end, which a slow creep puts off for ever: LOG.md.)"""
+    """Half of validation's rise came delta_steps after the training set was fitted. (Not the onset: leaving chance
+    drowns in noise; and not the rise's end, which a slow creep puts off for ever: LOG.md.)"""
     steady_train: FloatArray
     """Training accuracy is not rising any more."""
     steady_val: FloatArray
+    arriving: FloatArray
+    """If validation goes on as it rises, it generalizes soon, or nobody knows where it goes."""
     stopped_early: BoolArray
     holds_training: BoolArray
     """At the end the training set is still fitted."""
@@ -89,7 +90,7 @@ RULES = (
     Rule("delayed", "grokking", ("generalized", "late", "as_required")),
     Rule("prompt", "comprehension", ("generalized",)),
     Rule("partial_progression", "progression", ("above_chance", "together")),
-    Rule("partial_unfinished", "undecided", ("above_chance", "fitted", "val_unfinished")),
+    Rule("partial_unfinished", "undecided", ("above_chance", "fitted", "val_arriving")),
     Rule("partial_late", "semi-grokking", ("above_chance", "fitted", "late_rise")),
     Rule("partial_from_start", "memorization", ("above_chance", "fitted")),
     Rule("fitted_unfinished", "undecided", ("fitted", "val_unfinished")),
@@ -139,6 +140,9 @@ def read_signs(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -
         late_rise=octaves(e.t_half - e.t_train, settings.delta_steps),
         steady_train=-e.rise_train / RISE_UNIT,
         steady_val=-e.rise_val / RISE_UNIT,
+        arriving=np.maximum(
+            (e.leads_to - settings.validation_level) / ACCURACY_UNIT, octaves(e.speeding, settings.accelerating)
+        ),
         stopped_early=facts.last_step < settings.full_budget * facts.budget,
         holds_training=e.final_train_accuracy >= e.theta_train - settings.slack - EPSILON,
     )
@@ -164,7 +168,8 @@ def criteria(
 ) -> dict[str, BoolArray]:
     """What the rules ask, each a yes or no a run. `results.classify.criteria` puts them in words."""
     s = signs
-    val_unfinished = (s.steady_val < 0) | s.stopped_early
+    val_rising = s.steady_val < 0
+    val_unfinished = val_rising | s.stopped_early
     ratio = evidence.t_val / np.maximum(evidence.t_train, 1)
     return {
         "no_rows": facts.n_rows == 0,
@@ -182,6 +187,7 @@ def criteria(
         "as_required": (ratio >= settings.require_ratio) & (has_plateau(evidence) | (not settings.require_plateau)),
         "above_chance": s.above > 0,
         "late_rise": s.late_rise >= 0,
+        "val_arriving": (val_rising & (s.arriving >= 0)) | s.stopped_early,
         "val_unfinished": val_unfinished,
         "unfinished": val_unfinished | (s.steady_train < 0),
     }

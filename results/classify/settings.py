@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-CLASSIFIER_VERSION = "7"
+CLASSIFIER_VERSION = "8"
 """Stored with every label. Raised whenever the same trace could get another label, confidence or evidence."""
 
 Level = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
@@ -53,7 +53,9 @@ class ClassifierSettings(BaseModel):
     dwell_majority: Share = 0.5
     """...in this share of the rows at the level itself, up to..."""
     majority_factor: Factor = 1.25
-    """...this many times its step."""
+    """...this many times its step, and over at least..."""
+    majority_rows: Rows = 5
+    """...this many rows."""
 
     # Too little to tell
     least_val: Rows = 3
@@ -84,6 +86,11 @@ class ClassifierSettings(BaseModel):
     """Accuracy is still rising if it gained at least this much since then..."""
     rise_mads: NonNegative = 3.0
     """...and this many median absolute deviations of the earlier rows, and more than one example."""
+    finish_within: Factor = 3.0
+    """Validation that rises on a level in between is unfinished if, going on at its pace per factor of steps, it would
+    generalize within this many budgets..."""
+    accelerating: NonNegative = 1.5
+    """...or if it rises more than this many times as fast, per step, as it did before: nobody knows where to."""
     full_budget: Level = 0.95
     """A run that ends before this share of its budget has stopped early."""
 

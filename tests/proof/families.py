@@ -24,6 +24,8 @@ HELD_OUT = ("davies_patterns", "linear_regression")
 DELTA = 1000
 LEVEL = 0.9
 BAND = 0.05
+STALL, MOST = 3, 0.9
+"""A stall lasts from when most of a memorized part is there until so many times that step. (No paper says how long.)"""
 
 Curves = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
@@ -268,8 +270,15 @@ def patterns(draw: np.random.Generator) -> Parent:
         gen = general[0] * u1 + general[1] * u2 + general[2] * u3
         return chance + (1 - chance) * acc, chance + (1 - chance) * gen, np.full(len(steps), np.nan)
 
-    # A part is memorized by patterns of type 2 alone, and much later type 3 lifts both.
-    together = highest[0] < 0.02 and 0.25 <= highest[1] < 0.87 and highest[2] >= 0.25 and middle[2] >= 4 * middle[1]
+    # A part is memorized by patterns of type 2 alone, which is less than fits the training set, and once that part has
+    # been there for a while type 3 lifts both.
+    part = chance + (1 - chance) * highest[1]
+    steps = dense_steps(budget)
+    acc, gen, _ = curves(steps)
+    memorized = steps[(acc >= chance + MOST * (part - chance)).argmax()]
+    shown = steps[(gen >= chance + BAND * (1 - chance)).argmax()]
+    alone = highest[0] < 0.02 and highest[1] >= 0.2 and part < LEVEL - BAND
+    together = alone and highest[2] >= 0.25 and shown >= STALL * memorized
     return Parent(
         family="davies_patterns",
         curves=curves,
