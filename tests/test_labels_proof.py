@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from calibrate import fit_product, fit_scales
 from children import CLEAN, MODERATE, NUISANCES, Log, children, eval_steps
-from families import FAMILIES, HELD_OUT, Parent, definition, rise
+from families import FAMILIES, HELD_OUT, rise
 from page import page
+from parent import Parent, definition
 from run import DEVELOPED_ON, QUICK, flat_rows_appended, long_parts, loss_rescaled, main, twice_as_dense
 from scores import brier, confusions, f1_by_class, f1_intervals, proportion, reliability, summary, wilson, worst_bin
 from trained import BUDGET_SHARE, STRETCH, in_other_packs, parents, read_trained, resampled

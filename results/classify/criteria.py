@@ -62,7 +62,8 @@ def _together(n: Numbers, s: ClassifierSettings) -> str:
     parts = [
         f"when validation left chance, at step {steps(n['t_onset'])}, training accuracy was {acc(held)} "
         f"({acc(n['memorized_level'])} to {acc(n['theta_train'])} wanted)",
-        f"half of which it had {n['stall']:.3g} times earlier ({s.progression_stall:g} wanted)",
+        f"{s.progression_held:.0%} of what memory has of it was there {n['stall']:.3g} times earlier "
+        f"({s.progression_stall:g} wanted)",
         f"it then gained {acc(n['train_gain'])} ({s.progression_gain:g} wanted)",
     ]
     if n["norm_change"] == n["norm_change"]:

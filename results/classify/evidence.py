@@ -36,7 +36,7 @@ class Evidence:
     t_half_hi: FloatArray
     onset_train_accuracy: FloatArray
     stall: FloatArray
-    """t_onset over the step at which training accuracy had half of its value there."""
+    """t_onset over the step at which training accuracy had most of what memory alone has there."""
     train_gain: FloatArray
     """Gain of training accuracy from the onset to the end of validation's rise."""
     norm_change: FloatArray

@@ -47,7 +47,7 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
     final_val = np.median(val_RS[:, tail_rows(step, settings)], axis=1)
     heading = heads_for(val_RS, step, median_error(val_end, n_tail, n_earlier), settings)
     onset_step = at(step, rise.onset)
-    half_known_step = np.maximum(at(step, rise.half_known), 1)
+    memorized_step = np.maximum(at(step, rise.memorized), 1)
     return Evidence(
         t_train=between_rows(step, train_RS, train.row, train.level),
         t_train_lo=at_row_before(step, train.row),
@@ -64,7 +64,7 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
         t_half_lo=at_row_before(step, rise.half),
         t_half_hi=at(step, rise.half),
         onset_train_accuracy=at(train_smooth_RS, rise.onset),
-        stall=onset_step / half_known_step,
+        stall=onset_step / memorized_step,
         train_gain=at(train_smooth_RS, rise.end) - at(train_smooth_RS, rise.onset),
         norm_change=at(batch.norm_RS, rise.end) / positive(at(batch.norm_RS, rise.onset)) - 1,
         peak_val_accuracy=peak,
@@ -196,8 +196,8 @@ class Transition:
     """The first row from which half of the rise is held: where it is steepest, so that noise moves it least."""
     end: IntArray
     """The row at which progression_rise of the rise is done."""
-    half_known: IntArray
-    """The first row at which training accuracy had half of its value at the onset."""
+    memorized: IntArray
+    """The first row at which training accuracy had progression_held of what memory alone has at the onset."""
 
 
 def transition(
@@ -214,9 +214,18 @@ def transition(
     val_onset = at(smooth_RS, onset)
     done = np.nan_to_num(val_onset + settings.progression_rise * (peak - val_onset), nan=np.inf)
     end = np.maximum(first(sustained(val_RS, done, dwell, settings)), onset)
-    half_train = np.nan_to_num(facts.chance + 0.5 * (at(train_RS, onset) - facts.chance), nan=np.inf)
-    half_known = first(train_RS >= half_train[:, None])
-    return Transition(onset=onset, half_level=half, half=half_row, end=end, half_known=half_known)
+    by_memory = by_memory_alone(at(train_RS, onset), val_onset, facts)
+    mostly = np.nan_to_num(facts.chance + settings.progression_held * by_memory * (1 - facts.chance), nan=np.inf)
+    memorized = first(train_RS >= mostly[:, None])
+    return Transition(onset=onset, half_level=half, half=half_row, end=end, memorized=memorized)
+
+
+def by_memory_alone(train: FloatArray, val: FloatArray, facts: Facts) -> FloatArray:
+    """Share of the training set (0 at chance) that is right and not because of a rule: whatever lifts validation lifts
+    as large a share of what is not memorized."""
+    a, v = ((x - facts.chance) / (1 - facts.chance) for x in (train, val))
+    v = np.clip(v, 0, 1 - EPSILON)
+    return np.asarray(np.maximum(a - v, 0) / (1 - v))
 
 
 def chance_band(facts: Facts, settings: ClassifierSettings) -> FloatArray:

@@ -108,8 +108,10 @@ class ClassifierSettings(BaseModel):
     3,000 a network of width 8 holds 300)..."""
     progression_least: Share = 0.05
     """...but never less than this g..."""
+    progression_held: Level = 0.8
+    """...training stalled: this share of what memory alone has at the onset (without what validation has there)..."""
     progression_stall: Factor = 3.0
-    """...the onset comes this many times later than half of that accuracy (training stalled)..."""
+    """...was there this many times earlier..."""
     progression_gain: Share = 0.1
     """...training accuracy gains at least this while validation rises (they rise together)..."""
     progression_rise: Level = 0.9

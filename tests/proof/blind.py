@@ -1,6 +1,6 @@
 """Blind reading: what do people call a run, who see its plot and the definitions, and neither its label nor its task?
 
-    python tests/proof/blind.py pick SWEEP... --out docs/evidence/proof/blind    choose runs, evenly over what they show
+    python tests/proof/blind.py pick SWEEP... --out FOLDER [--over sweeps]    choose runs, evenly over labels or sweeps
     python tests/proof/blind.py draw docs/evidence/proof/blind --out FOLDER      sheets, definitions, an empty form
     python tests/proof/blind.py score docs/evidence/proof/blind READER.csv...    how far they agree
 
@@ -41,6 +41,7 @@ def main() -> None:
     pick_parser = verbs.add_parser("pick")
     pick_parser.add_argument("sweeps", type=Path, nargs="+")
     pick_parser.add_argument("--out", type=Path, required=True)
+    pick_parser.add_argument("--over", choices=("labels", "sweeps"), default="labels")
     draw_parser = verbs.add_parser("draw")
     draw_parser.add_argument("items", type=Path)
     draw_parser.add_argument("--out", type=Path, required=True)
@@ -49,7 +50,7 @@ def main() -> None:
     score_parser.add_argument("readers", type=Path, nargs="+")
     options = parser.parse_args()
     if options.verb == "pick":
-        pick(options.sweeps, options.out)
+        pick(options.sweeps, options.out, over=options.over)
     elif options.verb == "draw":
         draw(options.items, options.out)
     else:
@@ -59,13 +60,17 @@ def main() -> None:
 # Which runs
 
 
-def pick(sweeps: Sequence[Path], out: Path) -> None:
-    """Writes items.csv (number, where the run comes from, its facts) and traces.parquet (float32)."""
+def pick(sweeps: Sequence[Path], out: Path, *, over: str) -> None:
+    """Over labels: as many of each phase and warning, so that rare ones are there; over sweeps: runs as they come, as
+    many of each experiment, whatever the classifier says of them. Writes items.csv (number, where the run comes from, its facts) and traces.parquet (float32)."""
     traces, runs = zip(*(read_sweep(path) for path in sweeps), strict=True)
     pool, facts = pd.concat(traces, ignore_index=True), pd.concat(runs, ignore_index=True)
+    # The same run may be a part of two sweeps.
+    pool, facts = pool.drop_duplicates(["run_id", "step"]), facts.drop_duplicates("run_id")
+    facts = facts.sort_values("run_id", ignore_index=True)
     labels = label_runs(pool[["run_id", "step", *METRICS]], facts.assign(task=facts["run_id"]))
     draw_from = np.random.default_rng(SEED)
-    chosen = evenly(stratum(labels), N_ITEMS, draw_from)
+    chosen = evenly(facts["sweep"] if over == "sweeps" else stratum(labels), N_ITEMS, draw_from)
     run_ids = labels["run_id"].to_numpy(dtype=object)[draw_from.permutation(chosen)]
     items = facts.set_index("run_id").loc[run_ids].reset_index()[[*SOURCE, *FACTS]]
     items.insert(0, "item", np.arange(1, len(items) + 1))

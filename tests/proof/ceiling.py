@@ -23,7 +23,8 @@ import numpy as np
 import pandas as pd
 from baselines import evidence_table
 from children import CLEAN, MODERATE, children
-from families import HELD_OUT, Parent
+from families import HELD_OUT
+from parent import Parent
 from run import DEVELOPED_ON, MODERATE_DRAWS, phases, rounded, settled, simulate
 from scores import f1_by_class, f1_intervals
 from sklearn.ensemble import HistGradientBoostingClassifier

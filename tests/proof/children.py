@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from families import Parent
+from parent import Parent
 from scipy.signal import lfilter
 
 

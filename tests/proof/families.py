@@ -8,80 +8,21 @@ Each family draws a mechanism at random, and the mechanism gives both accuracies
     limited_memory      the memorizing circuit holds so much and no more (after Huang et al. 2024, section 3)
     davies_patterns     three types of patterns learned at different speeds (Davies et al. 2022, appendix B)
     linear_regression   gradient flow, solved exactly; right is an error below a tolerance (after Levi et al. 2023)
-
-HELD_OUT was fixed before the first of their traces was labelled. Rules, thresholds and the calibration of the
-confidence are judged on the other families only.
+    examples            each example is memorized and forgotten by itself, rules feed on what is unexplained
+    margins             logits of generalizing modes and of memory, and the chance that the right one is largest
+    lazy_to_rich        a kernel fits, features take over, drift may undo them (after Kumar et al. 2023)
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+import examples
+import lazy_to_rich
+import margins
 import numpy as np
+from parent import DELTA, Parent, dense_steps, is_together, log_uniform, sizes
 from scipy.special import erf, expit
 
 HELD_OUT = ("davies_patterns", "linear_regression")
-
-DELTA = 1000
-LEVEL = 0.9
-BAND = 0.05
-STALL, MOST = 3, 0.9
-"""A stall lasts from when most of a memorized part is there until so many times that step. (No paper says how long.)"""
-
-Curves = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parent:
-    """A run as its mechanism has it."""
-
-    family: str
-    curves: Curves
-    """Training accuracy, validation accuracy and norm (NaN if the family has none) at steps from 0 to 10 budgets."""
-    budget: int
-    chance: float
-    n_train: int
-    n_val: int
-    train_fraction: float = float("nan")
-    """Of the table, where there is one: it tells whether validation is all the rest of it."""
-    is_trained: bool = False
-    """A real run: its curves are as logged, not exact."""
-    together: bool = False
-    """The mechanism: a part is memorized first, then one thing lifts both accuracies."""
-    smooth: Curves | None = None
-    """The curves without their noise, where `curves` has any: what the truth is read off."""
-
-    def truth(self, budget: float) -> str:
-        return definition(self, budget)
-
-
-def definition(parent: Parent, budget: float) -> str:
-    """The phase by definition (docs of the papers, table of phases), read off exact curves up to a budget."""
-    steps = dense_steps(budget)
-    train, val, _ = (parent.smooth or parent.curves)(steps)
-    c = parent.chance
-    fitted, generalized = train >= LEVEL, val >= LEVEL
-    top, last = (val.max() - c) / (1 - c), (val[-1] - c) / (1 - c)
-    if (generalized.any() or top >= 0.5) and last <= top / 2:
-        return "ungrokking" if train[-1] >= LEVEL - BAND else "confusion"
-    if parent.together and last >= 0.1:
-        return "progression"
-    if generalized.any():
-        if not fitted.any():
-            return "comprehension"
-        delay = steps[generalized.argmax()] - steps[fitted.argmax()]
-        return "grokking" if delay >= DELTA else "comprehension"
-    if not fitted.any():
-        return "confusion"
-    if last < 0.1:
-        return "memorization"
-    half = steps[((val - c) / (1 - c) >= top / 2).argmax()]
-    return "semi-grokking" if half - steps[fitted.argmax()] >= DELTA else "memorization"
-
-
-def dense_steps(budget: float, n: int = 4000) -> np.ndarray:
-    """Half of them even in log time, half even in time."""
-    log = np.expm1(np.linspace(0, np.log1p(budget), n // 2))
-    return np.unique(np.concatenate([log, np.linspace(0, budget, n // 2)]))
 
 
 def rise(steps: np.ndarray, middle: float, width: float) -> np.ndarray:
@@ -130,12 +71,14 @@ def sigmoid(draw: np.random.Generator, kind: str) -> Parent:
         norm = 20 + 15 * rise(steps, t_train, w_train) + (8 if kind == "together" else -12) * val
         return chance + (1 - chance) * train, chance + (1 - chance) * val, norm
 
+    steps = dense_steps(10 * budget)
+    memorized = part * rise(steps, t_train, w_train)
     return Parent(
         family="sigmoids",
         curves=curves,
         budget=budget,
         chance=float(chance),
-        together=kind == "together",
+        together=kind == "together" and is_together(steps, memorized, *curves(steps), chance=chance),
         **sizes(draw),
     )
 
@@ -221,15 +164,14 @@ def memory(draw: np.random.Generator) -> Parent:
         norm = 20 + 15 * np.minimum(memorized, 1) + (8 if holds < 0.87 else -12) * rule
         return chance + (1 - chance) * train, chance + (1 - chance) * rule, norm
 
-    # Most of what memory holds is there well before the rule leaves chance (how long before, no paper says).
-    leaves = middle[0] * (1 + np.log(max(0.06 / max(explains[0], 0.06), seed)) / np.log(1 / seed - 1))
-    together = holds < 0.87 and explains.sum() >= 0.2 and leaves >= 3 * to_memorize
+    steps = dense_steps(10 * budget)
+    memorized = holds * -np.expm1(-steps / to_memorize)
     return Parent(
         family="limited_memory",
         curves=curves,
         budget=budget,
         chance=float(chance),
-        together=bool(together),
+        together=is_together(steps, memorized, *curves(steps), chance=chance),
         **sizes(draw),
     )
 
@@ -270,21 +212,16 @@ def patterns(draw: np.random.Generator) -> Parent:
         gen = general[0] * u1 + general[1] * u2 + general[2] * u3
         return chance + (1 - chance) * acc, chance + (1 - chance) * gen, np.full(len(steps), np.nan)
 
-    # A part is memorized by patterns of type 2 alone, which is less than fits the training set, and once that part has
-    # been there for a while type 3 lifts both.
-    part = chance + (1 - chance) * highest[1]
-    steps = dense_steps(budget)
-    acc, gen, _ = curves(steps)
-    memorized = steps[(acc >= chance + MOST * (part - chance)).argmax()]
-    shown = steps[(gen >= chance + BAND * (1 - chance)).argmax()]
-    alone = highest[0] < 0.02 and highest[1] >= 0.2 and part < LEVEL - BAND
-    together = alone and highest[2] >= 0.25 and shown >= STALL * memorized
+    # Patterns of type 2 are what is memorized; where type 1 is learnt too, validation follows from the start.
+    steps = dense_steps(10 * budget)
+    start = expit(-speed[1] * middle[1])
+    memorized = (highest[1] * (expit(speed[1] * (steps / stretch - middle[1])) - start) / (1 - start)).clip(0, 1)
     return Parent(
         family="davies_patterns",
         curves=curves,
         budget=budget,
         chance=float(chance),
-        together=bool(together),
+        together=is_together(steps, memorized, *curves(steps), chance=chance),
         **sizes(draw),
     )
 
@@ -333,19 +270,14 @@ def regression(draw: np.random.Generator) -> Parent:
     return Parent(family="linear_regression", curves=curves, budget=budget, chance=chance, **sizes(draw))
 
 
-def sizes(draw: np.random.Generator) -> dict[str, int]:
-    return {"n_train": int(log_uniform(draw, 200, 5000)), "n_val": int(log_uniform(draw, 300, 10_000))}
-
-
-def log_uniform(draw: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(draw.uniform(np.log(low), np.log(max(high, low)))))
-
-
 FAMILIES: dict[str, Callable[[np.random.Generator, int], Iterator[Parent]]] = {
     "sigmoids": sigmoids,
     "two_circuits": two_circuits,
     "davies_patterns": davies_patterns,
     "linear_regression": linear_regression,
     "limited_memory": limited_memory,
+    "examples": examples.family,
+    "margins": margins.family,
+    "lazy_to_rich": lazy_to_rich.family,
 }
 """A family's place seeds it, so new ones come last."""

@@ -23,8 +23,9 @@ import pandas as pd
 from baselines import evidence_table, huang_literally, last_row, tree
 from calibrate import fit_scales
 from children import CLEAN, MODERATE, NUISANCES, children, longer
-from families import FAMILIES, HELD_OUT, Parent
+from families import FAMILIES, HELD_OUT
 from interventions import interventions
+from parent import Parent
 from scores import brier, confusions, f1_intervals, proportion, reliability, summary, worst_bin
 from trained import EVIDENCE, in_other_packs, parents, read_trained, resampled
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from families import Curves, Parent, log_uniform
+from parent import Curves, Parent, log_uniform
 from scipy.ndimage import median_filter
 
 EVIDENCE = Path(__file__).resolve().parents[2] / "docs" / "evidence" / "proof"
