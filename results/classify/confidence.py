@@ -140,15 +140,16 @@ def in_standard_errors(evidence: Evidence, facts: Facts, settings: ClassifierSet
         "together": _together(evidence, facts, settings),
         "steady_val": -e.rise_val / np.hypot(e.error_rise_val, FLOOR),
         "steady_train": -e.rise_train / np.hypot(e.error_rise_train, FLOOR),
-        "arriving": np.maximum(-e.rise_val / np.hypot(e.error_rise_val, FLOOR), _short_of_its_level(e, settings)),
+        "arriving": _arriving(e, settings),
     }
 
 
-def _short_of_its_level(e: Evidence, settings: ClassifierSettings) -> FloatArray:
-    """Of validation that rises: how surely it does not get there, and does not gain speed."""
+def _arriving(e: Evidence, settings: ClassifierSettings) -> FloatArray:
+    """How surely validation does not creep to its level, and does not rise faster and faster."""
+    noise = np.hypot(e.error_rise_val, FLOOR)
     leads = (settings.validation_level - e.leads_to) / np.hypot(e.error_leads_to, FLOOR)
     speed = np.log2(settings.accelerating / np.maximum(e.speeding, 1e-9)) / np.hypot(e.error_speeding, SPEED_FLOOR)
-    return np.minimum(leads, speed)
+    return np.minimum(np.maximum(-e.creep_val / noise, leads), np.maximum(-e.rise_val / noise, speed))
 
 
 def _together(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -> FloatArray:

@@ -62,7 +62,7 @@ def _together(n: Numbers, s: ClassifierSettings) -> str:
     parts = [
         f"when validation left chance, at step {steps(n['t_onset'])}, training accuracy was {acc(held)} "
         f"({acc(n['memorized_level'])} to {acc(n['theta_train'])} wanted)",
-        f"{s.progression_held:.0%} of what memory has of it was there {n['stall']:.3g} times earlier "
+        f"{s.progression_held:.0%} of what it had held until then was there {n['stall']:.3g} times earlier "
         f"({s.progression_stall:g} wanted)",
         f"it then gained {acc(n['train_gain'])} ({s.progression_gain:g} wanted)",
     ]
@@ -122,11 +122,11 @@ def _val_unfinished(n: Numbers, s: ClassifierSettings) -> str:
 
 
 def _val_arriving(n: Numbers, s: ClassifierSettings) -> str:
-    if not n["rise_val"] > 0:
-        return _val_unfinished(n, s)
+    if not n["creep_val"] > 0:
+        return f"{_early(n, s)}validation accuracy creeps no more"
     return (
-        f"{_val_unfinished(n, s)}; it leads to {acc(n['leads_to'])} at {s.finish_within:g} times the steps, and rises "
-        f"{n['speeding']:.2g} times as fast as before ({s.accelerating:g} would be speeding up)"
+        f"{_val_unfinished(n, s)}; going on so it leads to {acc(n['leads_to'])} at {s.finish_within:g} times the "
+        f"steps, and it rises {n['speeding']:.2g} times as fast as before ({s.accelerating:g} would be speeding up)"
     )
 
 

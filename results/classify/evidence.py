@@ -36,7 +36,7 @@ class Evidence:
     t_half_hi: FloatArray
     onset_train_accuracy: FloatArray
     stall: FloatArray
-    """t_onset over the step at which training accuracy had most of what memory alone has there."""
+    """t_onset over the step at which training accuracy had most of what it held before the onset."""
     train_gain: FloatArray
     """Gain of training accuracy from the onset to the end of validation's rise."""
     norm_change: FloatArray
@@ -48,6 +48,8 @@ class Evidence:
     rise_train: FloatArray
     """How far training accuracy exceeds what counts as still rising (below 0: it is not rising)."""
     rise_val: FloatArray
+    creep_val: FloatArray
+    """The same of what counts as creeping."""
     leads_to: FloatArray
     """Where validation accuracy is at finish_within times the steps, if it goes on as it rose at the end."""
     speeding: FloatArray

@@ -150,7 +150,7 @@ def _ask(reading: Reading, run: int, numbers: Mapping[str, float], settings: Cla
         "late": signs.late,
         "above_chance": signs.above,
         "late_rise": signs.late_rise,
-        "val_arriving": np.where(signs.steady_val < 0, signs.arriving, signs.steady_val),
+        "val_arriving": signs.arriving,
         "val_unfinished": signs.steady_val,
         "unfinished": np.fmin(signs.steady_val, signs.steady_train),
     }

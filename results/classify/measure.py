@@ -38,7 +38,7 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
     val_row = first(val_held_RS)
     peak = sustained_maximum(val_RS, dwell, settings)
     train_smooth_RS, val_smooth_RS = median_of_three(train_RS), median_of_three(val_RS)
-    rise = transition(train_smooth_RS, val_RS, peak, facts, dwell, settings)
+    rise = transition(train_smooth_RS, val_RS, batch.step_S, peak, facts, dwell, settings)
     horizon_RS = batch.step_S <= np.minimum(settings.liu_horizon_steps, facts.budget)[:, None] + HORIZON_SLACK
     step = batch.step_S
     end = np.full(len(train_RS), len(step) - 1)
@@ -70,8 +70,9 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
         peak_val_accuracy=peak,
         final_train_accuracy=np.median(train_RS[:, tail_rows(step, settings)], axis=1),
         final_val_accuracy=final_val,
-        rise_train=rising(train_RS, train_smooth_RS, facts.n_train, step, settings),
-        rise_val=rising(val_RS, val_smooth_RS, facts.n_val, step, settings),
+        rise_train=rising(train_RS, train_smooth_RS, facts.n_train, step, settings.rise, settings),
+        rise_val=rising(val_RS, val_smooth_RS, facts.n_val, step, settings.rise, settings),
+        creep_val=rising(val_RS, val_smooth_RS, facts.n_val, step, settings.creep, settings),
         leads_to=heading.leads_to,
         speeding=heading.speeding,
         n_surges=count_surges(val_smooth_RS, step, settings),
@@ -197,11 +198,17 @@ class Transition:
     end: IntArray
     """The row at which progression_rise of the rise is done."""
     memorized: IntArray
-    """The first row at which training accuracy had progression_held of what memory alone has at the onset."""
+    """The first row at which training accuracy had progression_held of what it held before the onset."""
 
 
 def transition(
-    train_RS: FloatArray, val_RS: FloatArray, peak: FloatArray, facts: Facts, dwell: Dwell, settings: ClassifierSettings
+    train_RS: FloatArray,
+    val_RS: FloatArray,
+    step_S: FloatArray,
+    peak: FloatArray,
+    facts: Facts,
+    dwell: Dwell,
+    settings: ClassifierSettings,
 ) -> Transition:
     """The onset is searched backwards from where half of the rise is held, so that an early bump (Davies et al. 2022,
     division) is never taken for it; over medians of three rows, so that a row that collapses by itself is none."""
@@ -214,18 +221,20 @@ def transition(
     val_onset = at(smooth_RS, onset)
     done = np.nan_to_num(val_onset + settings.progression_rise * (peak - val_onset), nan=np.inf)
     end = np.maximum(first(sustained(val_RS, done, dwell, settings)), onset)
-    by_memory = by_memory_alone(at(train_RS, onset), val_onset, facts)
-    mostly = np.nan_to_num(facts.chance + settings.progression_held * by_memory * (1 - facts.chance), nan=np.inf)
+    held = mean_before(train_RS, step_S, onset, settings.progression_stall)
+    mostly = np.nan_to_num(facts.chance + settings.progression_held * (held - facts.chance), nan=np.inf)
     memorized = first(train_RS >= mostly[:, None])
     return Transition(onset=onset, half_level=half, half=half_row, end=end, memorized=memorized)
 
 
-def by_memory_alone(train: FloatArray, val: FloatArray, facts: Facts) -> FloatArray:
-    """Share of the training set (0 at chance) that is right and not because of a rule: whatever lifts validation lifts
-    as large a share of what is not memorized."""
-    a, v = ((x - facts.chance) / (1 - facts.chance) for x in (train, val))
-    v = np.clip(v, 0, 1 - EPSILON)
-    return np.asarray(np.maximum(a - v, 0) / (1 - v))
+def mean_before(x_RS: FloatArray, step_S: FloatArray, row: IntArray, factor: float) -> FloatArray:
+    """Mean of x over the rows from the step of a row over `factor` up to it. (At the onset itself training has begun to
+    rise with validation, often ahead of it: LOG.md.)"""
+    last = np.maximum(row, 0)
+    start = np.minimum(np.searchsorted(step_S, step_S[last] / factor), last)
+    sums_RS = np.concatenate([np.zeros((len(x_RS), 1)), np.cumsum(x_RS, axis=1)], axis=1)
+    runs = np.arange(len(row))
+    return np.where(row >= 0, (sums_RS[runs, last + 1] - sums_RS[runs, start]) / (last + 1 - start), np.nan)
 
 
 def chance_band(facts: Facts, settings: ClassifierSettings) -> FloatArray:
@@ -299,10 +308,15 @@ def earlier_rows(step_S: FloatArray, settings: ClassifierSettings) -> slice:
 
 
 def rising(
-    x_RS: FloatArray, smooth_RS: FloatArray, n_examples: FloatArray, step_S: FloatArray, settings: ClassifierSettings
+    x_RS: FloatArray,
+    smooth_RS: FloatArray,
+    n_examples: FloatArray,
+    step_S: FloatArray,
+    least: float,
+    settings: ClassifierSettings,
 ) -> FloatArray:
-    """Above 0 means still rising: the gain of the last rows over the earlier ones exceeds what could be noise, and they
-    stand higher than all that came before (a restless run comes back to where it was, and is not rising).
+    """Above 0 means still rising, by `least` or more: the gain of the last rows over earlier ones exceeds what could
+    be noise, and they stand higher than all that came before (a restless run comes back to where it was).
 
     One example more is never a rise (0.1 of ten)."""
     earlier = earlier_rows(step_S, settings)
@@ -311,7 +325,7 @@ def rising(
     spread = np.median(np.abs(earlier_RS - before[:, None]), axis=1)
     now = latest(x_RS, step_S, settings)
     one_example = np.where(n_examples > 0, 1 / np.maximum(n_examples, 1), 0)
-    noise = np.maximum(np.maximum(settings.rise, settings.rise_mads * spread), np.nan_to_num(one_example))
+    noise = np.maximum(np.maximum(least, settings.rise_mads * spread), np.nan_to_num(one_example))
     return np.asarray(np.minimum(now - before - noise, now - highest) - EPSILON)
 
 

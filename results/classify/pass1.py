@@ -63,7 +63,7 @@ class Signs:
     """Training accuracy is not rising any more."""
     steady_val: FloatArray
     arriving: FloatArray
-    """If validation goes on as it rises, it generalizes soon, or nobody knows where it goes."""
+    """Validation creeps up and generalizes soon if it goes on so, or it rises faster and faster."""
     stopped_early: BoolArray
     holds_training: BoolArray
     """At the end the training set is still fitted."""
@@ -140,8 +140,9 @@ def read_signs(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -
         late_rise=octaves(e.t_half - e.t_train, settings.delta_steps),
         steady_train=-e.rise_train / RISE_UNIT,
         steady_val=-e.rise_val / RISE_UNIT,
-        arriving=np.maximum(
-            (e.leads_to - settings.validation_level) / ACCURACY_UNIT, octaves(e.speeding, settings.accelerating)
+        arriving=np.fmax(
+            np.minimum(e.creep_val / RISE_UNIT, (e.leads_to - settings.validation_level) / ACCURACY_UNIT),
+            np.minimum(e.rise_val / RISE_UNIT, octaves(e.speeding, settings.accelerating)),
         ),
         stopped_early=facts.last_step < settings.full_budget * facts.budget,
         holds_training=e.final_train_accuracy >= e.theta_train - settings.slack - EPSILON,
@@ -168,8 +169,7 @@ def criteria(
 ) -> dict[str, BoolArray]:
     """What the rules ask, each a yes or no a run. `results.classify.criteria` puts them in words."""
     s = signs
-    val_rising = s.steady_val < 0
-    val_unfinished = val_rising | s.stopped_early
+    val_unfinished = (s.steady_val < 0) | s.stopped_early
     ratio = evidence.t_val / np.maximum(evidence.t_train, 1)
     return {
         "no_rows": facts.n_rows == 0,
@@ -187,7 +187,7 @@ def criteria(
         "as_required": (ratio >= settings.require_ratio) & (has_plateau(evidence) | (not settings.require_plateau)),
         "above_chance": s.above > 0,
         "late_rise": s.late_rise >= 0,
-        "val_arriving": (val_rising & (s.arriving >= 0)) | s.stopped_early,
+        "val_arriving": (s.arriving > 0) | s.stopped_early,
         "val_unfinished": val_unfinished,
         "unfinished": val_unfinished | (s.steady_train < 0),
     }
@@ -214,6 +214,8 @@ def warnings(
         **{name: rule == name for name in ("no_yes", "forgot")},
         "no_plateau": (rule == "delayed") & ~has_plateau(evidence),
         "straddles_delta": np.isin(rule, ["delayed", "prompt"]) & straddles(evidence, settings),
+        "fell_again": np.isin(rule, ["delayed", "prompt", "no_yes", "progression"])
+        & (evidence.final_val_accuracy < settings.validation_level - settings.slack),
         "partial": rule == "partial_progression",
         "partial_from_start": rule == "partial_from_start",
         "partial_training": (rule == "nothing") & held_part,

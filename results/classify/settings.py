@@ -86,11 +86,14 @@ class ClassifierSettings(BaseModel):
     """Accuracy is still rising if it gained at least this much since then..."""
     rise_mads: NonNegative = 3.0
     """...and this many median absolute deviations of the earlier rows, and more than one example."""
+    creep: Share = 0.01
+    """Validation on a level in between is unfinished if it gained at least this much (and more than noise and one
+    example) and, going on at its pace per factor of steps,..."""
     finish_within: Factor = 3.0
-    """Validation that rises on a level in between is unfinished if, going on at its pace per factor of steps, it would
-    generalize within this many budgets..."""
+    """...would generalize within this many budgets..."""
     accelerating: NonNegative = 1.5
-    """...or if it rises more than this many times as fast, per step, as it did before: nobody knows where to."""
+    """...or if it is still rising and does so more than this many times as fast, per step, as before: nobody knows
+    where to."""
     full_budget: Level = 0.95
     """A run that ends before this share of its budget has stopped early."""
 
@@ -109,9 +112,9 @@ class ClassifierSettings(BaseModel):
     progression_least: Share = 0.05
     """...but never less than this g..."""
     progression_held: Level = 0.8
-    """...training stalled: this share of what memory alone has at the onset (without what validation has there)..."""
+    """...training stalled: this share of what it holds on average from a part of the onset's step on..."""
     progression_stall: Factor = 3.0
-    """...was there this many times earlier..."""
+    """...(the step over this) was there so many times earlier than the onset..."""
     progression_gain: Share = 0.1
     """...training accuracy gains at least this while validation rises (they rise together)..."""
     progression_rise: Level = 0.9

@@ -62,7 +62,9 @@ def main() -> None:
 
 def pick(sweeps: Sequence[Path], out: Path, *, over: str) -> None:
     """Over labels: as many of each phase and warning, so that rare ones are there; over sweeps: runs as they come, as
-    many of each experiment, whatever the classifier says of them. Writes items.csv (number, where the run comes from, its facts) and traces.parquet (float32)."""
+    many of each experiment, whatever the classifier says of them.
+
+    Writes items.csv (number, where the run comes from, its facts) and traces.parquet (float32)."""
     traces, runs = zip(*(read_sweep(path) for path in sweeps), strict=True)
     pool, facts = pd.concat(traces, ignore_index=True), pd.concat(runs, ignore_index=True)
     # The same run may be a part of two sweeps.

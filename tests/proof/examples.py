@@ -100,12 +100,13 @@ class Mechanism:
         norm = np.sqrt(memory * (held * size + left) + rule * strength + start * np.exp(-2 * decayed))
         return np.array([chance + (1 - chance) * (held + lifted), right + (1 - right) * guess, norm])
 
-    def together(self, steps: np.ndarray, rows: np.ndarray, values: np.ndarray, chance: float) -> bool:
+    def together(self, steps: np.ndarray, rows: np.ndarray, values: np.ndarray, chance: float, n_train: int) -> bool:
         """Memory alone is the same run without rules, and without the change."""
-        if not is_together(steps, rows[0], *values, chance=chance, memory_alone=0.0):
+        if not is_together(steps, rows[0], *values, chance=chance, n_train=n_train, memory_alone=0.0):
             return False
         alone = replace(self, gain=0 * self.gain, change=np.inf).solve(steps[-1])[1]
-        return is_together(steps, rows[0], *values, chance=chance, memory_alone=float(alone[0].max()))
+        most = float(alone[0].max())
+        return is_together(steps, rows[0], *values, chance=chance, n_train=n_train, memory_alone=most)
 
 
 def draw_mechanism(draw: np.random.Generator, budget: int) -> Mechanism:
@@ -143,13 +144,14 @@ def family(draw: np.random.Generator, n: int) -> Iterator[Parent]:
         mechanism = draw_mechanism(draw, budget)
         steps, rows = mechanism.solve(10.0 * budget)
         values = mechanism.values(rows, chance)
+        size = sizes(draw)
         yield Parent(
             family="examples",
             curves=interpolated(steps, values),
             budget=budget,
             chance=chance,
-            together=mechanism.together(steps, rows, values, chance),
-            **sizes(draw),
+            together=mechanism.together(steps, rows, values, chance, size["n_train"]),
+            **size,
         )
 
 

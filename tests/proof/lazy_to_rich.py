@@ -127,5 +127,5 @@ def family(draw: np.random.Generator, n: int) -> Iterator[Parent]:
             by_memory = (memorized - chance) / (1 - chance)
             yield Parent(
                 family="lazy-to-rich", curves=interpolated(t, train, val, norm), budget=int(c["budget"]), chance=chance,
-                together=is_together(t, by_memory, train, val, norm, chance=chance), **size,
+                together=is_together(t, by_memory, train, val, norm, chance=chance, n_train=size["n_train"]), **size,
             )  # fmt: skip

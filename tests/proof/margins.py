@@ -82,12 +82,13 @@ class Mechanism:
         return one ** (self.classes - 1) @ WEIGHT
 
     def together(
-        self, steps: np.ndarray, train: np.ndarray, val: np.ndarray, bare: np.ndarray, norm: np.ndarray
+        self, steps: np.ndarray, train: np.ndarray, val: np.ndarray, bare: np.ndarray, norm: np.ndarray, n_train: int
     ) -> bool:
         """Until a cut; by memory alone is what modes alone (examples without memory) would not have right."""
         whole, chance = steps < self.cut_at, 1 / self.classes
         memorized = (train - bare) / (1 - chance)
-        return is_together(*(x[whole] for x in (steps, memorized, train, val, norm)), chance=chance)
+        parts = (x[whole] for x in (steps, memorized, train, val, norm))
+        return is_together(*parts, chance=chance, n_train=n_train)
 
 
 def family(draw: np.random.Generator, n: int) -> Iterator[Parent]:
@@ -109,10 +110,11 @@ def family(draw: np.random.Generator, n: int) -> Iterator[Parent]:
             cut_to=log_uniform(draw, 0.005, 0.3) if is_cut else 1.0,
         )  # fmt: skip
         solved = run.solve(10.0 * budget)
-        together = run.together(*solved)
+        size = sizes(draw)
+        together = run.together(*solved, size["n_train"])
         yield Parent(
             family="margins", curves=interpolated(*solved), budget=budget, chance=1 / classes, together=together,
-            **sizes(draw),
+            **size,
         )  # fmt: skip
 
 

@@ -27,10 +27,11 @@ def _head(report: dict[str, Any]) -> Iterator[str]:
         "",
         f"Written by `make proof` in {report['cpu_seconds']} s of one core: classifier version "
         f"{report['classifier_version']}, {report['parents_a_family']} simulated runs a family, "
-        f"{report['trained_runs']} trained runs. `undecided` claims nothing: it lowers coverage and recall and is no "
+        f"{report['trained_runs']} trained runs, and {report['fresh_runs']} of other experiments and seeds, trained "
+        "for this report (`fresh`). `undecided` claims nothing: it lowers coverage and recall and is no "
         "error.",
         "",
-        _held_out(report["held_out"]),
+        _held_out(report),
         "",
         "| goal | measured | |",
         "|---|---|---|",
@@ -39,14 +40,15 @@ def _head(report: dict[str, Any]) -> Iterator[str]:
     )
 
 
-def _held_out(names: list[str]) -> str:
+def _held_out(report: dict[str, Any]) -> str:
+    names = report["held_out"]
     if not names:
         return "The held-out families were left unseen."
     return (
-        f"Held out: {', '.join(names)}. Rules and calibration were made on the other families and on trained runs. "
-        "The scores of these were looked at after each version of the classifier, but not worked at, and none of "
-        "their runs was ever looked at: macro-F1 .822 and .922 under version 3, .827 and .936 "
-        "under version 4, .854 and .868 under versions 5 and 6."
+        f"Held out: {', '.join(names)}. Their authors saw the definitions, and not the classifier. Their scores were "
+        "looked at under each of version 8's three drafts, their runs never, and nothing was chosen by them. "
+        f"{', '.join(report['held_out_before'])} were held out before, until what they showed changed a rule or a "
+        "truth; calibration is fitted to them, too."
     )
 
 
@@ -67,8 +69,10 @@ def _goals(report: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
         )
     for name, part in report["other_minds"].items():
         if part["held_out"]:
-            macro = part["scores"]["grokctl"]["macro_f1"]
-            yield f"{name}, held out: macro-F1 {GOAL_HELD_OUT} or more", f"{macro:.3f}", macro >= GOAL_HELD_OUT
+            for log, score in (("moderate noise", part["scores"]["grokctl"]), ("clean log", part["logged_cleanly"])):
+                macro = score["macro_f1"]
+                goal = f"{name}, held out, {log}: macro-F1 {GOAL_HELD_OUT} or more"
+                yield goal, f"{macro:.3f}", macro >= GOAL_HELD_OUT
     stay = min(row[c]["stay"] for row in report["metamorphic"].values() for c in row if c != "runs")
     yield f"metamorphic: {GOAL_STAY:.0%} of the labels stay", f"{stay:.1%} at least", stay >= GOAL_STAY
     for pooled, title in (*POOLED, ("all together", "all, by the scales shipped")):
@@ -80,11 +84,11 @@ def _goals(report: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
         told = f"{part['right']} of {part['runs']} runs of {part['tasks']} tasks"
         goal = f"intervention, {phase}: 30 runs or more of 3 tasks, {GOAL_TRUTH:.0%} of them called so"
         yield goal, told, part["enough"] and part["right"] >= GOAL_TRUTH * part["runs"]
-    if report["blind"]:
-        least = report["blind"]["difference"]["high"]
-        against, among = (report["blind"][f"kappa_{who}"] for who in ("classifier_with_readers", "among_readers"))
+    for name, reading in (report["blind"] or {}).items():
+        least = reading["difference"]["high"]
+        against, among = (reading[f"kappa_{who}"] for who in ("classifier_with_readers", "among_readers"))
         told = f"kappa {against['value']:.2f} against {among['value']:.2f}"
-        yield "blind reading: readers agree with the classifier as with each other", told, least >= 0
+        yield f"{name}: readers agree with the classifier as with each other", told, least >= 0
 
 
 def by_truth(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -153,6 +157,9 @@ def _other_minds(report: dict[str, Any]) -> Iterator[str]:
             seen = ", which saw these runs in another log" if who == "decision tree" and part["tree_saw_it"] else ""
             numbers = f"{score['macro_f1']:.3f} | {score['errors']:.1%} | {score['coverage']:.1%}"
             yield f"| {name}{held} | {who}{seen} | {numbers} |"
+        cleanly = part["logged_cleanly"]
+        numbers = f"{cleanly['macro_f1']:.3f} | {cleanly['errors']:.1%} | {cleanly['coverage']:.1%}"
+        yield f"| {name}{held} | grokctl, logged cleanly | {numbers} |"
     yield from ("", "| family | F1 of each class (runs) | mistakes |", "|---|---|---|")
     for name, part in report.items():
         score = part["scores"]["grokctl"]
@@ -250,11 +257,22 @@ def _interventions(report: dict[str, Any]) -> Iterator[str]:
     yield ""
 
 
+DRAWN = {
+    "blind": "evenly over what the classifier (version 4) says of them and warns of: what is disputable is there",
+    "blind_experiments": "evenly over fifteen experiments of new seeds, whatever the classifier says",
+}
+
+
 def _blind(report: dict[str, Any] | None) -> Iterator[str]:
     yield from ("## Blind reading", "")
     if report is None:
         yield "Not done. The runs are in `blind/`; `python tests/proof/blind.py draw` makes the sheets."
         return
+    for name, reading in report.items():
+        yield from _reading(name, reading)
+
+
+def _reading(name: str, report: dict[str, Any]) -> Iterator[str]:
     kappas = {
         "readers among each other": report["kappa_among_readers"],
         "the classifier with readers": report["kappa_classifier_with_readers"],
@@ -262,8 +280,8 @@ def _blind(report: dict[str, Any] | None) -> Iterator[str]:
     }
     yield from (
         f"{report['readers']} readers named {report['items']} trained runs by their plots and the definitions in "
-        "[blind/DEFINITIONS.md](blind/DEFINITIONS.md), knowing neither labels nor tasks. Runs were drawn evenly over "
-        "what the classifier says of them, not as they come. Cohen's kappa, mean of pairs, 95 % of a bootstrap:",
+        f"[{name}/DEFINITIONS.md]({name}/DEFINITIONS.md), knowing neither labels nor tasks. Runs were drawn "
+        f"{DRAWN[name]}. Cohen's kappa, mean of pairs, 95 % of a bootstrap:",
         "",
         *(f"- {who}: {k['value']:.2f} ({k['low']:.2f} to {k['high']:.2f})" for who, k in kappas.items()),
         f"- the same answer: {report['agreement_among_readers']:.0%} among readers, "
@@ -278,7 +296,7 @@ def _blind(report: dict[str, Any] | None) -> Iterator[str]:
             f"{_share(row['classifier_agrees'])} |"
         )
     told = "; ".join(f"{ours} where most readers say {theirs} {n}" for ours, theirs, n in report["disagreements"])
-    yield from ("", f"Commonest differences: {told or 'none'}.")
+    yield from ("", f"Commonest differences: {told or 'none'}.", "")
 
 
 def _share(share: dict[str, float] | None) -> str:

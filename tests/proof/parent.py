@@ -8,12 +8,14 @@ import numpy as np
 DELTA = 1000
 LEVEL = 0.9
 BAND = 0.05
-STALL, MOST = 3, 0.9
-"""A stall lasts from when most of a memorized part is there until so many times that step. (No paper says how long.)"""
-PART = 0.2
-"""The least share of the training set, above chance, that is a part..."""
+STALL, HELD = 3, 0.8
+"""A stall lasts from when this share of what memory then holds on average is there until so many times that step..."""
+PART, PART_EXAMPLES = 0.2, 150
+"""...a part is this share of the training set above chance, or so many examples if these are less (BAND at least)..."""
 GAIN = 0.1
-"""...and what both accuracies gain at least when they rise together."""
+"""...and so much both accuracies gain at least when they rise together. (docs/phases.md; no paper says how much.)"""
+RISEN = 0.9
+"""Share of validation's rise at which it is done."""
 
 Curves = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
@@ -74,6 +76,7 @@ def is_together(
     norm: np.ndarray,
     *,
     chance: float,
+    n_train: int,
     memory_alone: float | None = None,
 ) -> bool:
     """Whether a mechanism shows what Huang et al. 2024 (section 3) call progression: a part is memorized, training
@@ -87,13 +90,24 @@ def is_together(
     shows = v >= BAND
     if not shows.any() or v.max() < GAIN:
         return False
-    show, done = int(shows.argmax()), int((v >= MOST * v.max()).argmax())
+    show, done = int(shows.argmax()), int((v >= RISEN * v.max()).argmax())
     level = memorized[show]
-    there = steps[int((memorized >= MOST * level).argmax())]
+    there = steps[int((memorized >= HELD * held_before(steps, memorized, show)).argmax())]
     most = memorized.max() if memory_alone is None else memory_alone
-    is_a_part = level >= PART and train[show] < LEVEL - BAND and chance + (1 - chance) * most < LEVEL
+    is_a_part = level >= least_part(n_train) and train[show] < LEVEL and chance + (1 - chance) * most < LEVEL
     rises = a[done] - a[show] >= GAIN and not norm[done] < (1 - BAND) * norm[show]
     return bool(is_a_part and steps[show] >= STALL * max(there, 1.0) and rises)
+
+
+def held_before(steps: np.ndarray, memorized: np.ndarray, show: int) -> float:
+    """What memory holds on average from a third of a step up to it."""
+    at = np.linspace(steps[show] / STALL, steps[show], 200)
+    return float(np.interp(at, steps, memorized).mean())
+
+
+def least_part(n_train: int) -> float:
+    """Memory holds examples, not shares."""
+    return max(min(PART, PART_EXAMPLES / n_train), BAND)
 
 
 def dense_steps(budget: float, n: int = 4000) -> np.ndarray:

@@ -23,11 +23,11 @@ import pandas as pd
 from baselines import evidence_table, huang_literally, last_row, tree
 from calibrate import fit_scales
 from children import CLEAN, MODERATE, NUISANCES, children, longer
-from families import FAMILIES, HELD_OUT
+from families import FAMILIES, HELD_OUT, HELD_OUT_BEFORE
 from interventions import interventions
 from parent import Parent
 from scores import brier, confusions, f1_intervals, proportion, reliability, summary, worst_bin
-from trained import EVIDENCE, in_other_packs, parents, read_trained, resampled
+from trained import DEVELOPED, EVIDENCE, FRESH, in_other_packs, parents, read_trained, resampled
 
 from results.classify import CLASSIFIER_VERSION, ClassifierSettings, label_runs
 from results.classify.table import read_runs, sort_runs
@@ -35,13 +35,17 @@ from results.classify.table import read_runs, sort_runs
 N_PARENTS = 400
 """Of each simulated family."""
 SEED = 20261122
-DEVELOPED_ON = tuple(name for name in FAMILIES if name not in HELD_OUT)
+CALIBRATED_ON = tuple(name for name in FAMILIES if name not in HELD_OUT)
+DEVELOPED_ON = tuple(name for name in CALIBRATED_ON if name not in HELD_OUT_BEFORE)
 MODERATE_DRAWS = (1, 2, 3)
 """Each run is disturbed moderately as many times: classes of few runs are not to be judged by one draw."""
 MODERATE_TIMES = 3
 """So many times as many simulated runs are disturbed moderately: of 400 with two circuits 11 are semi-grokking."""
 DISTANCE_BINS = (0, 0.5, 1, 2, 4, 8, np.inf)
 """Standard errors, by which labels that were read rightly are counted."""
+WHICH = {"trained": DEVELOPED, "fresh": FRESH}
+READINGS = ("blind", "blind_experiments")
+"""Folders: runs drawn evenly over labels and warnings, and evenly over experiments."""
 Report = dict[str, Any]
 
 
@@ -58,7 +62,7 @@ def main() -> None:
     if options.anew:
         report = stored(options.out)
     else:
-        report = long_parts(DEVELOPED_ON if options.developed_only else tuple(FAMILIES), options.parents)
+        report = long_parts(CALIBRATED_ON if options.developed_only else tuple(FAMILIES), options.parents)
         report["cpu_seconds"] = round(time.process_time() - began)
     for part in options.anew or QUICK:
         report[part] = QUICK[part]()
@@ -75,17 +79,19 @@ def long_parts(names: Sequence[str], n: int, n_trained: int | None = None) -> Re
     many = {name: simulate(name, MODERATE_TIMES * n) for name in DEVELOPED_ON}
     developed = {name: family[:n] for name, family in many.items()}
     simulated = {name: developed[name] if name in developed else simulate(name, n) for name in names}
-    trained = parents()[:n_trained]
+    trained, fresh = parents()[:n_trained], parents(FRESH)[:n_trained]
     again = list(resampled(np.random.default_rng(SEED), n))
     return {
         "classifier_version": CLASSIFIER_VERSION,
         "parents_a_family": n,
         "trained_runs": len(trained),
+        "fresh_runs": len(fresh),
         "held_out": [name for name in HELD_OUT if name in names],
-        "invariance": invariance(developed, many, trained),
+        "held_out_before": [name for name in HELD_OUT_BEFORE if name in names],
+        "invariance": invariance(developed, many, {"trained": trained, "fresh": fresh}),
         "other_minds": other_minds(simulated | {"resampled": again}),
         "metamorphic": metamorphic(developed),
-        "confidence": confidence(simulated, trained),
+        "confidence": confidence(simulated, trained, fresh),
     }
 
 
@@ -108,14 +114,16 @@ def phases(parents: Sequence[Parent], log: Any, seed: int = 1) -> list[str]:
 # Invariance
 
 
-def invariance(simulated: dict[str, list[Parent]], many: dict[str, list[Parent]], trained: list[Parent]) -> Report:
+def invariance(
+    simulated: dict[str, list[Parent]], many: dict[str, list[Parent]], trained: dict[str, list[Parent]]
+) -> Report:
     """Each nuisance alone and together; against the clean parent ten times as long (of trained runs: the whole dense
     run), and against the clean parent cut at the child's budget. `many` are the same families and more runs of each,
     for the log of which goals are set."""
     report: Report = {}
-    for name, family in {**simulated, "trained": trained}.items():
-        whole = trained_phases()[: len(family)] if name == "trained" else phases(family, longer(CLEAN, 10))
-        same: dict[float, list[str]] = {1.0: whole} if name == "trained" else {}
+    for name, family in {**simulated, **trained}.items():
+        whole = trained_phases(WHICH[name])[: len(family)] if name in WHICH else phases(family, longer(CLEAN, 10))
+        same: dict[float, list[str]] = {1.0: whole} if name in WHICH else {}
         rows = {}
         for nuisance, log in NUISANCES.items():
             share = log.budget_share
@@ -151,8 +159,8 @@ def _row(truth: list[str], whole: list[str], readings: Sequence[list[str]]) -> R
     }
 
 
-def trained_phases() -> list[str]:
-    return label_runs(*read_trained())["phase"].tolist()
+def trained_phases(which: str) -> list[str]:
+    return label_runs(*read_trained(which))["phase"].tolist()
 
 
 def settled(truth: Sequence[str], said: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -181,8 +189,10 @@ def other_minds(simulated: dict[str, list[Parent]]) -> Report:
             "Huang literally": huang_literally(labels),
             "last row": last_row(traces),
         }
+        cleanly = label_runs(*children(family, CLEAN, 3))["phase"].tolist()
         report[name] = {
             "scores": {who: summary(truth, said, may) for who, said in sayings.items()},
+            "logged_cleanly": summary(truth, cleanly, may),
             "mistakes": confusions(truth, sayings["grokctl"])[:6],
             "held_out": name in HELD_OUT,
             "tree_saw_it": name in DEVELOPED_ON,
@@ -249,30 +259,31 @@ def loss_rescaled(traces: pd.DataFrame, runs: pd.DataFrame) -> tuple[pd.DataFram
 # Confidence
 
 
-def confidence(simulated: dict[str, list[Parent]], trained: list[Parent]) -> Report:
+def confidence(simulated: dict[str, list[Parent]], trained: list[Parent], fresh: list[Parent]) -> Report:
     """The label of a child, logged in one of six ways, against that of the clean run three times as long. `fitted` are
     the scales of the developed families and the trained runs: the source of results.classify.calibration. Of those
     each family is judged by scales without it."""
     logs = ["none", "noise .03", "120 rows", "40 rows", "moderate, all together", "strong, all together"]
     pools = {}
-    for name, family in {**simulated, "trained": trained}.items():
-        third = 1 / 3 if name == "trained" else 1.0
+    for name, family in {**simulated, "trained": trained, "fresh": fresh}.items():
+        third = 1 / 3 if name in WHICH else 1.0
         now = phases(family, longer(CLEAN, third))
-        later = trained_phases()[: len(family)] if name == "trained" else phases(family, longer(CLEAN, 3))
+        later = trained_phases(WHICH[name])[: len(family)] if name in WHICH else phases(family, longer(CLEAN, 3))
         parts = [_stays(family, longer(NUISANCES[log], third), now, later, 20 + i) for i, log in enumerate(logs)]
         pools[name] = pd.concat(parts, ignore_index=True)
-    developed = {name: pool for name, pool in pools.items() if name not in HELD_OUT}
+    held_out = (*HELD_OUT, "fresh")
+    developed = {name: pool for name, pool in pools.items() if name not in held_out}
     report: Report = {"fitted": asdict(fit_scales(developed)), "families": {}}
     for name, pool in pools.items():
         others = {other: developed[other] for other in developed if other != name}
         crossed = fit_scales(others).promised(pool) if name in developed else pool["confidence"]
         read = pool["right"].groupby(pd.cut(pool["distance"], DISTANCE_BINS, right=False), observed=True)
         report["families"][name] = _judged(crossed, pool["stays"]) | {
-            "held_out": name in HELD_OUT,
+            "held_out": name in held_out,
             "read": {str(each): proportion(right) for each, right in read},
         }
         pools[name] = pool.assign(crossed=crossed)
-    held = [name for name in pools if name in HELD_OUT]
+    held = [name for name in pools if name in held_out]
     for title, names, promised in (
         ("held out together", held, "confidence"),
         ("left out, one after the other", list(developed), "crossed"),
@@ -298,12 +309,11 @@ def other_packs() -> Report:
 
 
 def blind_reading() -> Report | None:
-    """None as long as nobody has read."""
+    """By folder; None as long as nobody has read."""
     from blind import score
 
-    folder = EVIDENCE / "blind"
-    answers = sorted(folder.glob("reader_*.csv"))
-    return score(folder, answers) if answers else None
+    answers = {name: sorted((EVIDENCE / name).glob("reader_*.csv")) for name in READINGS}
+    return {name: score(EVIDENCE / name, paths) for name, paths in answers.items() if paths} or None
 
 
 def _judged(promised: Any, stays: pd.Series) -> Report:

@@ -4,21 +4,30 @@ As they are, their truth is what the classifier says of them: good for invarianc
 own: real shapes, stretched in time, with real restlessness, and a truth read off the shape by definition.
 """
 
-from collections.abc import Iterator
+import argparse
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from blind import LEAST_VAL, evenly
 from parent import Curves, Parent, log_uniform
 from scipy.ndimage import median_filter
 
 EVIDENCE = Path(__file__).resolve().parents[2] / "docs" / "evidence" / "proof"
 
 
-def read_trained() -> tuple[pd.DataFrame, pd.DataFrame]:
+DEVELOPED, FRESH = "", "fresh_"
+"""Names of files begin with this: runs that rules were made on, and runs of other experiments and seeds."""
+FACTS = ["run_id", "task", "train_size", "val_size", "train_fraction", "chance_accuracy", "steps", "outcome", "sweep"]
+N_FRESH = 400
+
+
+def read_trained(which: str = DEVELOPED) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tables of traces and runs. Each run's `task` is its own, so that no two are neighbours."""
-    runs = pd.read_csv(EVIDENCE / "runs.csv").assign(task=lambda table: table["run_id"])
-    traces = pd.read_parquet(EVIDENCE / "traces.parquet").merge(runs[["run_id", "train_size", "val_size"]])
+    runs = pd.read_csv(EVIDENCE / f"{which}runs.csv").assign(task=lambda table: table["run_id"])
+    traces = pd.read_parquet(EVIDENCE / f"{which}traces.parquet").merge(runs[["run_id", "train_size", "val_size"]])
     traces["train_accuracy"] = traces["train_correct"] / traces["train_size"]
     traces["val_accuracy"] = traces["val_correct"] / traces["val_size"]
     return traces.drop(columns=["train_correct", "val_correct", "train_size", "val_size"]), runs
@@ -31,9 +40,35 @@ def in_other_packs() -> tuple[pd.DataFrame, pd.DataFrame]:
     return traces, runs[runs["run_id"].isin(traces["run_id"])]
 
 
-def parents() -> list[Parent]:
+def keep_fresh(sweeps: Sequence[Path]) -> None:
+    """Writes fresh_runs.csv and fresh_traces.parquet: runs drawn evenly over sweeps, whatever the classifier says."""
+    tables = []
+    for root in sweeps:
+        runs = pd.read_parquet(root / "runs.parquet")
+        name = json.loads((root / "plan.json").read_text())["name"]
+        tables.append(runs[runs["val_size"] >= LEAST_VAL].assign(sweep=name, root=str(root)))
+    runs = pd.concat(tables, ignore_index=True).drop_duplicates("run_id", ignore_index=True)
+    runs = runs.iloc[np.sort(evenly(runs["sweep"], N_FRESH, np.random.default_rng(0)))]
+    traces = pd.concat([_counts(Path(root), some) for root, some in runs.groupby("root")], ignore_index=True)
+    runs = runs[runs["run_id"].isin(traces["run_id"])]
+    runs[FACTS].to_csv(EVIDENCE / f"{FRESH}runs.csv", index=False)
+    traces.to_parquet(EVIDENCE / f"{FRESH}traces.parquet", index=False, compression="zstd")
+    print(runs["sweep"].value_counts().to_string())
+
+
+def _counts(root: Path, runs: pd.DataFrame) -> pd.DataFrame:
+    """Accuracies as the counts that they are."""
+    rows = pd.read_parquet(root / "traces", columns=["run_id", "step", "train_accuracy", "val_accuracy", "param_norm"])
+    rows = rows.merge(runs[["run_id", "train_size", "val_size"]]).dropna(subset=["train_accuracy", "val_accuracy"])
+    for split in ("train", "val"):
+        rows[f"{split}_correct"] = (rows[f"{split}_accuracy"] * rows[f"{split}_size"]).round().astype("int16")
+    kept = rows[["run_id", "step", "train_correct", "val_correct", "param_norm"]].sort_values(["run_id", "step"])
+    return kept.astype({"step": "int32", "param_norm": "float32"})
+
+
+def parents(which: str = DEVELOPED) -> list[Parent]:
     """The same as parents of noised, thinned and cut children."""
-    traces, runs = read_trained()
+    traces, runs = read_trained(which)
     facts = runs.set_index("run_id")
     return [_parent(run, facts.loc[run_id]) for run_id, run in traces.groupby("run_id", sort=True)]
 
@@ -109,3 +144,9 @@ def _blocks_swapped(n: int, draw: np.random.Generator) -> np.ndarray:
     for first in range(int(draw.integers(2)), len(blocks) - 1, 2):
         blocks[first], blocks[first + 1] = blocks[first + 1], blocks[first]
     return np.concatenate(blocks)
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description="Keep some runs of these sweeps as fresh ones.")
+    options.add_argument("sweeps", type=Path, nargs="+")
+    keep_fresh(options.parse_args().sweeps)
