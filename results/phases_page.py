@@ -16,7 +16,7 @@ from results.classify.examine import examine
 from results.classify.explain import PHASES, knobs_of
 from results.classify.pass1 import RULES
 from results.classify.settings import CLASSIFIER_VERSION, ClassifierSettings
-from results.classify.table import SortedRuns, sort_runs
+from results.classify.table import SortedRuns, label_runs, sort_runs
 from results.classify.what_if import by_budget, smallest_changes
 from results.run_page import run_page, run_plot
 
@@ -29,7 +29,9 @@ classifier itself; `grokctl explain PHASE` prints the same definitions under any
 
 Accuracies are compared with chance through g, accuracy rescaled so that chance is 0 and everything right is 1. A level
 is *held* from a row on if {dwell_share:.0%} of the rows up to {dwell_factor:g} times its step, and of {dwell_rows} rows
-at least, lie no more than {slack:g} below it. A crossing is known to the interval between two rows.
+at least, lie no more than {slack:g} below it, and {dwell_majority:.0%} of those up to {majority_factor:g} times its
+step, and of {majority_rows} at least, are at the level itself. A crossing is known to the interval between two rows;
+its step is where the straight line between them meets the level.
 
 The *confidence* of a label is the probability that the same run, logged without noise, densely and for {horizon:g}
 times as long, has the same label. Two things are asked of the trace: how far each quantity that decided lies from its
@@ -42,11 +44,14 @@ steps. How often either went well is fitted, and so is how much less sure one ca
 EXAMPLES = """\
 ## Examples
 
-Runs that were trained for [`double_descent_small`](evidence/double_descent_small) (a transformer on a + b mod 31) and
+Runs that were trained for [`double_descent_small`](evidence/double_descent_small) (a transformer on a + b mod 31),
 [`quickstart`](evidence/quickstart) (Liu et al.'s toy), from the thinned traces kept there: the first of each phase
-whose label the thinning leaves as it was. The runs are shown alone, so none of them is `ungrokking` for want of data.
+whose label the thinning leaves as it was. What these do not show is shown by one of the [fresh runs of the
+proof](evidence/proof/report.md). The runs are shown alone, so none of them is `ungrokking` for want of data.
 """
 
+SOURCES = (("double_descent_small", 31), ("quickstart", 0))
+"""Evidence and modulus (0: the toy's sums)."""
 FULL_EXAMPLE = "grokking"
 """The phase whose example shows the whole page."""
 
@@ -104,9 +109,11 @@ def _knobs(settings: ClassifierSettings) -> str:
 
 def _examples(evidence: Path, settings: ClassifierSettings) -> Iterator[str]:
     found: dict[str, tuple[SortedRuns, str]] = {}
-    for name, modulus in (("double_descent_small", 31), ("quickstart", 0)):
+    for name, modulus in SOURCES:
         for phase, example in _first_of_each(evidence / name, modulus, settings).items():
             found.setdefault(phase, example)
+    for phase, example in _first_of_fresh(evidence / "proof", settings).items():
+        found.setdefault(phase, example)
     for phase in (phase for phase in PHASES if phase in found):
         sorted_runs, run_id = found[phase]
         examination = examine(sorted_runs, run_id, settings)
@@ -131,6 +138,22 @@ def _first_of_each(folder: Path, modulus: int, settings: ClassifierSettings) -> 
         sorted_runs = sort_runs(traces[traces["run_id"] == run_id], config)
         if examine(sorted_runs, run_id, settings).label["phase"] == phase:
             found[phase] = (sorted_runs, run_id)
+    return found
+
+
+def _first_of_fresh(folder: Path, settings: ClassifierSettings) -> dict[str, tuple[SortedRuns, str]]:
+    """By phase, a run of those that the proof keeps densely; none that nothing is known of."""
+    runs = pd.read_csv(folder / "fresh_runs.csv")
+    traces = pd.read_parquet(folder / "fresh_traces.parquet").merge(runs[["run_id", "train_size", "val_size"]])
+    for split in ("train", "val"):
+        traces[f"{split}_accuracy"] = traces[f"{split}_correct"] / traces[f"{split}_size"]
+    columns = ["run_id", "step", "train_accuracy", "val_accuracy", "param_norm"]
+    labels = label_runs(traces[columns], runs.assign(task=runs["run_id"]), settings)
+    found: dict[str, tuple[SortedRuns, str]] = {}
+    for run_id, phase in zip(labels["run_id"], labels["phase"], strict=True):
+        if phase not in found:
+            alone = runs[runs["run_id"] == run_id].drop(columns="sweep")
+            found[phase] = (sort_runs(traces.loc[traces["run_id"] == run_id, columns], alone), run_id)
     return found
 
 

@@ -60,7 +60,7 @@ def test_the_neighbour_of_a_short_delay_is_grokking_with_the_numbers():
     nearest = found.others[0]
     assert nearest.phase == "grokking"
     assert [answer.question for answer in nearest.failed] == ["the delay is 1,000 steps or more"]
-    assert nearest.failed[0].measured.startswith(f"{found.label['delay']:,.0f} by the later ends")
+    assert nearest.failed[0].measured.startswith(f"{found.label['delay']:,.0f}, on the lines between rows")
 
 
 def test_a_moved_knob_changes_the_label_and_a_smaller_move_does_not():

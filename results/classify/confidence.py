@@ -5,8 +5,8 @@ Three things can come between, and each is asked of the trace itself.
 
     read     Every quantity that the rule was decided on lies some way from its threshold. A way that is long against
              the trace's own noise (results.classify.noise) is safe, whatever its length. The shortest one counts.
-    side     A delay is known to the interval between rows, blurred by noise: the share of it on the label's side of
-             delta_steps.
+    side     A delay is known but for a part of the gaps between rows, and noise: the probability that it lies on the
+             label's side of delta_steps.
     outlook  What has been seen stays so; what has not been seen yet may come. Validation goes on as it went over the
              last half of the steps, for as many doublings as three budgets are: how far from a threshold does it end?
 
@@ -36,6 +36,9 @@ SPEED_FLOOR = 0.2
 NORM_ERROR = 0.033
 """...and of a norm's relative change."""
 STEP_FLOOR = 1.0
+BETWEEN_ROWS = 0.25
+"""Of the gap between two rows: what a crossing on the straight line between them is off by. (.29 where nothing is known
+of where between them it lies.)"""
 
 HORIZON = 3.0
 """Times the budget that the label is to outlive."""
@@ -174,12 +177,12 @@ def between_counts(level: FloatArray | float, n_examples: FloatArray) -> FloatAr
 
 
 def side_share(evidence: Evidence, rule: np.ndarray, settings: ClassifierSettings) -> FloatArray:
-    """Probability that the delay lies on the label's side of delta_steps: it may lie anywhere between the rows, and
-    noise moves it beyond them."""
+    """Probability that the delay lies on the label's side of delta_steps: it is read on the lines between rows, from
+    which the curve may stray by a part of the gap, and noise moves it beyond them."""
     e = evidence
-    whole = _share_above(*delay_interval(evidence), np.hypot(e.error_t_train, e.error_t_val), settings.delta_steps)
-    low, high = e.t_half_lo - e.t_train_hi, e.t_half_hi - e.t_train_lo
-    half = _share_above(low, high, np.hypot(e.error_t_train, e.error_t_half), settings.delta_steps)
+    train = _step_error(e.t_train_lo, e.t_train_hi, e.error_t_train)
+    whole = _share_above(e.t_val - e.t_train, train, _step_error(e.t_val_lo, e.t_val_hi, e.error_t_val), settings)
+    half = _share_above(e.t_half - e.t_train, train, _step_error(e.t_half_lo, e.t_half_hi, e.error_t_half), settings)
     late = np.where(np.isin(rule, ("delayed", "prompt")), whole, half)
     share = np.where(np.isin(rule, LATE), late, np.where(np.isin(rule, PROMPT), 1 - late, 1.0))
     return np.asarray(np.nan_to_num(share, nan=1.0))
@@ -190,17 +193,13 @@ def delay_interval(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
     return evidence.t_val_lo - evidence.t_train_hi, evidence.t_val_hi - evidence.t_train_lo
 
 
-def _share_above(low: FloatArray, high: FloatArray, error: FloatArray, threshold: float) -> FloatArray:
-    """Of an even distribution between low and high, blurred by a normal error."""
-    error = np.maximum(error, STEP_FLOOR)
-    a, b = (low - threshold) / error, (np.maximum(high, low + STEP_FLOOR) - threshold) / error
-    share = (_integral_of_normal(b) - _integral_of_normal(a)) / (b - a)
-    return np.asarray(np.clip(share, 0, 1))
+def _step_error(low: FloatArray, high: FloatArray, noise: FloatArray) -> FloatArray:
+    return np.hypot(BETWEEN_ROWS * (high - low), noise)
 
 
-def _integral_of_normal(u: FloatArray) -> FloatArray:
-    """Of its distribution function, from far below up to u."""
-    return np.asarray(u * ndtr(u) + np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi))
+def _share_above(delay: FloatArray, one: FloatArray, other: FloatArray, settings: ClassifierSettings) -> FloatArray:
+    error = np.maximum(np.hypot(one, other), STEP_FLOOR)
+    return np.asarray(ndtr((delay - settings.delta_steps) / error))
 
 
 def where_it_leads(evidence: Evidence, facts: Facts, rule: np.ndarray, settings: ClassifierSettings) -> FloatArray:
