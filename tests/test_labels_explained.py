@@ -199,3 +199,17 @@ def test_never_is_no_step():
     traces, runs = sweep([{"t_train": 300, "t_val": NEVER, "train_size": 9, "seed": 0}])
     found = examine(sort_runs(traces, runs), "run0000", KNOBS)
     assert ("validation accuracy holds 0.9", "never") in key_moments(found)
+
+
+def test_validation_that_creeps_to_its_level_is_what_is_said_to_be_unfinished():
+    """It gains less than what counts as a rise, and is nearly there."""
+
+    def creeps(steps):
+        return np.interp(steps / BUDGET, (0, 0.01, 0.5, 1), (CHANCE, 0.5, 0.8, 0.88))
+
+    found = examine(one(learns(100), creeps), "a", KNOBS)
+    assert found.label["phase"] == "undecided"
+    assert "validation accuracy is still rising" in found.label["why"]
+    assert any("creeps up" in answer.measured for answer in found.answers)
+    still = examine(one(learns(100), lambda steps: np.minimum(creeps(steps), 0.8)), "a", KNOBS)
+    assert still.label["phase"] in ("memorization", "semi-grokking")

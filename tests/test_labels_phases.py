@@ -396,3 +396,30 @@ def test_a_count_at_the_level_meets_it_by_as_much_as_the_next_count_misses_it():
     )
     assert (nine.phase, known.phase) == ("grokking", "grokking")
     assert nine.confidence > known.confidence
+
+
+def test_training_that_grows_until_validation_leaves_chance_has_not_stalled():
+    """Both rise at step 9,000; training has .45 by then, either long before or only then."""
+    second = 0.45 * rise(STEPS, 9000, width=0.05)
+    flat = CHANCE + 0.45 * rise(STEPS, 100) + second
+    growing = CHANCE + 0.45 * np.clip(np.log(STEPS / 500 + 1e-9) / np.log(18), 0, 1) + second
+    late = CHANCE + 0.9 * rise(STEPS, 9000, width=0.05)
+    assert label(flat, late).phase == "progression"
+    assert label(growing, late).phase != "progression"
+    assert label(growing, late, knobs={"progression_held": 0.4}).phase == "progression"
+
+
+def test_training_that_rises_ahead_of_validation_has_stalled_before():
+    """As in Huang et al.'s figure 5: at the onset it stands above its stall."""
+    held = CHANCE + 0.3 * rise(STEPS, 100)
+    ahead = held + 0.55 * rise(STEPS, 8000, width=0.05)
+    late = CHANCE + 0.85 * rise(STEPS, 9000, width=0.05)
+    found = label(ahead, late)
+    assert found.onset_train_accuracy > 1.2 * (CHANCE + 0.3)
+    assert found.phase == "progression"
+
+
+def test_validation_below_what_it_held_is_warned_of():
+    steps_back = np.where(STEPS > 0.6 * BUDGET, 0.7, learns(300)(STEPS))
+    assert "fell_again" in flags(label(learns(100), steps_back))
+    assert "fell_again" not in flags(label(learns(100), learns(300)))

@@ -124,9 +124,11 @@ def _val_unfinished(n: Numbers, s: ClassifierSettings) -> str:
 def _val_arriving(n: Numbers, s: ClassifierSettings) -> str:
     if not n["creep_val"] > 0:
         return f"{_early(n, s)}validation accuracy creeps no more"
+    how = "rises" if n["rise_val"] > 0 else "creeps up"
     return (
-        f"{_val_unfinished(n, s)}; going on so it leads to {acc(n['leads_to'])} at {s.finish_within:g} times the "
-        f"steps, and it rises {n['speeding']:.2g} times as fast as before ({s.accelerating:g} would be speeding up)"
+        f"{_early(n, s)}validation accuracy {how}; going on so it leads to {acc(n['leads_to'])} at "
+        f"{s.finish_within:g} times the steps, and it gains {n['speeding']:.2g} times as fast as before "
+        f"({s.accelerating:g} would be speeding up)"
     )
 
 

@@ -120,7 +120,7 @@ def _unfinished(n: Numbers, s: ClassifierSettings) -> str:
     if n["last_step"] < s.full_budget * n["budget"]:
         end = f"The trace ends at step {steps(n['last_step'])} of {steps(n['budget'])}"
     else:
-        rising = "validation" if n["rise_val"] > 0 else "training"
+        rising = "training" if n["rise_train"] > 0 and not n["rise_val"] > 0 else "validation"
         end = f"At the end of its budget of {steps(n['budget'])} steps {rising} accuracy is still rising"
     levels = f"training at {acc(n['final_train_accuracy'])}, validation at {acc(n['final_val_accuracy'])}"
     return f"{end} ({levels}): too early to say."
