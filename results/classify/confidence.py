@@ -161,7 +161,7 @@ def _together(evidence: Evidence, facts: Facts, settings: ClassifierSettings) ->
     norm = np.nan_to_num((e.norm_change + settings.progression_norm_fall) / NORM_ERROR, nan=np.inf)
     stall = np.log2(np.maximum(e.stall, 1e-9) / settings.progression_stall)
     parts = (
-        (e.onset_train_accuracy - memorized_level(facts, settings)) / error,
+        (e.held_before - memorized_level(facts, settings)) / error,
         (e.theta_train - EPSILON - e.onset_train_accuracy) / error,
         stall / np.hypot(e.error_stall, STALL_FLOOR),
         (e.train_gain - settings.progression_gain) / error,

@@ -58,11 +58,11 @@ def _fallen(n: Numbers, s: ClassifierSettings) -> str:
 def _together(n: Numbers, s: ClassifierSettings) -> str:
     if n["t_onset"] != n["t_onset"]:
         return "validation accuracy never left chance for good"
-    held = n["onset_train_accuracy"]
+    held, at_onset = n["held_before"], n["onset_train_accuracy"]
     parts = [
-        f"when validation left chance, at step {steps(n['t_onset'])}, training accuracy was {acc(held)} "
-        f"({acc(n['memorized_level'])} to {acc(n['theta_train'])} wanted)",
-        f"{s.progression_held:.0%} of what it had held until then was there {n['stall']:.3g} times earlier "
+        f"before validation left chance, at step {steps(n['t_onset'])}, training held {acc(held)} "
+        f"({acc(n['memorized_level'])} wanted), and then {acc(at_onset)} (below {acc(n['theta_train'])} wanted)",
+        f"{s.progression_held:.0%} of what it held was there {n['stall']:.3g} times earlier "
         f"({s.progression_stall:g} wanted)",
         f"it then gained {acc(n['train_gain'])} ({s.progression_gain:g} wanted)",
     ]

@@ -35,6 +35,8 @@ class Evidence:
     t_half_lo: FloatArray
     t_half_hi: FloatArray
     onset_train_accuracy: FloatArray
+    held_before: FloatArray
+    """Mean training accuracy before the onset: what was memorized."""
     stall: FloatArray
     """t_onset over the step at which training accuracy had most of what it held before the onset."""
     train_gain: FloatArray

@@ -65,9 +65,9 @@ PHASES: Mapping[str, Phase] = MappingProxyType(
             definition="The training set exceeds what the network can memorize. A part is memorized with validation at "
             "chance; then training and validation accuracy rise together.",
             sources=(HUANG + ", section 3 and figure 2",),
-            decided_by="When validation leaves chance, training accuracy has g >= {progression_floor:g} (or what "
+            decided_by="Before validation leaves chance training accuracy holds g >= {progression_floor:g} (or what "
             "{progression_examples:,.0f} memorized examples give, if that is less, but {progression_least:g} or more) "
-            "and is below {theta:g}, it has stalled ({progression_held:.0%} of what it holds until then was there "
+            "and then is below {theta:g}, it has stalled ({progression_held:.0%} of what it holds was there "
             "{progression_stall:g} times earlier), gains {progression_gain:g} or more along with validation, "
             "and the parameter norm does not fall by more than {progression_norm_fall:.0%} meanwhile. Warning partial: "
             "validation never holds {theta_val:g}.",

@@ -64,6 +64,7 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
         t_half_lo=at_row_before(step, rise.half),
         t_half_hi=at(step, rise.half),
         onset_train_accuracy=at(train_smooth_RS, rise.onset),
+        held_before=rise.held,
         stall=onset_step / memorized_step,
         train_gain=at(train_smooth_RS, rise.end) - at(train_smooth_RS, rise.onset),
         norm_change=at(batch.norm_RS, rise.end) / positive(at(batch.norm_RS, rise.onset)) - 1,
@@ -197,6 +198,8 @@ class Transition:
     """The first row from which half of the rise is held: where it is steepest, so that noise moves it least."""
     end: IntArray
     """The row at which progression_rise of the rise is done."""
+    held: FloatArray
+    """Mean training accuracy before the onset."""
     memorized: IntArray
     """The first row at which training accuracy had progression_held of what it held before the onset."""
 
@@ -224,7 +227,7 @@ def transition(
     held = mean_before(train_RS, step_S, onset, settings.progression_stall)
     mostly = np.nan_to_num(facts.chance + settings.progression_held * (held - facts.chance), nan=np.inf)
     memorized = first(train_RS >= mostly[:, None])
-    return Transition(onset=onset, half_level=half, half=half_row, end=end, memorized=memorized)
+    return Transition(onset=onset, half_level=half, half=half_row, end=end, held=held, memorized=memorized)
 
 
 def mean_before(x_RS: FloatArray, step_S: FloatArray, row: IntArray, factor: float) -> FloatArray:

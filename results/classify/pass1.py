@@ -162,7 +162,7 @@ def progression_sign(evidence: Evidence, facts: Facts, settings: ClassifierSetti
     e = evidence
     norm = np.nan_to_num((e.norm_change + settings.progression_norm_fall) / ACCURACY_UNIT, nan=1.0)
     parts = (
-        (e.onset_train_accuracy - memorized_level(facts, settings)) / ACCURACY_UNIT,
+        (e.held_before - memorized_level(facts, settings)) / ACCURACY_UNIT,
         (e.theta_train - EPSILON - e.onset_train_accuracy) / ACCURACY_UNIT,
         octaves(e.stall, settings.progression_stall),
         (e.train_gain - settings.progression_gain) / ACCURACY_UNIT,

@@ -105,7 +105,7 @@ class ClassifierSettings(BaseModel):
 
     # Progression
     progression_floor: Share = 0.2
-    """Training accuracy at the onset of validation has at least this g (a part is memorized)..."""
+    """Before validation leaves chance training accuracy has at least this g on average (a part is memorized)..."""
     progression_examples: NonNegative = 150.0
     """...or in a large training set the g that so many memorized examples give (memory holds examples, not shares: of
     3,000 a network of width 8 holds 300)..."""

@@ -157,9 +157,10 @@ def _other_minds(report: dict[str, Any]) -> Iterator[str]:
             seen = ", which saw these runs in another log" if who == "decision tree" and part["tree_saw_it"] else ""
             numbers = f"{score['macro_f1']:.3f} | {score['errors']:.1%} | {score['coverage']:.1%}"
             yield f"| {name}{held} | {who}{seen} | {numbers} |"
-        cleanly = part["logged_cleanly"]
-        numbers = f"{cleanly['macro_f1']:.3f} | {cleanly['errors']:.1%} | {cleanly['coverage']:.1%}"
-        yield f"| {name}{held} | grokctl, logged cleanly | {numbers} |"
+        if part["held_out"]:
+            cleanly = part["logged_cleanly"]
+            numbers = f"{cleanly['macro_f1']:.3f} | {cleanly['errors']:.1%} | {cleanly['coverage']:.1%}"
+            yield f"| {name}{held} | grokctl, logged cleanly | {numbers} |"
     yield from ("", "| family | F1 of each class (runs) | mistakes |", "|---|---|---|")
     for name, part in report.items():
         score = part["scores"]["grokctl"]

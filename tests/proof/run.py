@@ -189,14 +189,14 @@ def other_minds(simulated: dict[str, list[Parent]]) -> Report:
             "Huang literally": huang_literally(labels),
             "last row": last_row(traces),
         }
-        cleanly = label_runs(*children(family, CLEAN, 3))["phase"].tolist()
         report[name] = {
             "scores": {who: summary(truth, said, may) for who, said in sayings.items()},
-            "logged_cleanly": summary(truth, cleanly, may),
             "mistakes": confusions(truth, sayings["grokctl"])[:6],
             "held_out": name in HELD_OUT,
             "tree_saw_it": name in DEVELOPED_ON,
         }
+        if name in HELD_OUT:
+            report[name]["logged_cleanly"] = summary(truth, phases(family, CLEAN, 3), may)
     return report
 
 
