@@ -15,13 +15,13 @@ from results.classify.batch import FloatArray
 
 DISTANCES = (0.0, 0.2, 0.4, 1.0, 1.8, 3.0, 7.0, 31.0)
 """Knots of `reading`: of the least certain quantity, in standard errors from its threshold."""
-READING = (0.64, 0.705, 0.775, 0.9, 0.98, 0.98, 0.997, 0.997)
+READING = (0.645, 0.745, 0.8, 0.905, 0.988, 0.988, 0.998, 0.998)
 
 TRENDS = (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
 """Knots of `outlook`: of the least certain quantity where its trend leads, in units of what trends err by."""
-OUTLOOK = (0.757, 0.757, 0.757, 0.814, 0.884, 0.942, 0.992)
+OUTLOOK = (0.76, 0.76, 0.76, 0.81, 0.88, 0.94, 0.986)
 
-SHIFT, SLOPE = 0.403, 0.735
+SHIFT, SLOPE = 0.426, 0.734
 """Of the log odds of the product."""
 LEAST, MOST = 0.02, 0.998
 
