@@ -142,7 +142,7 @@ def _first_of_each(folder: Path, modulus: int, settings: ClassifierSettings) -> 
 
 
 def _first_of_fresh(folder: Path, settings: ClassifierSettings) -> dict[str, tuple[SortedRuns, str]]:
-    """By phase, a run of those that the proof keeps densely; none that nothing is known of."""
+    """By phase, a run of those that the proof keeps densely."""
     runs = pd.read_csv(folder / "fresh_runs.csv")
     traces = pd.read_parquet(folder / "fresh_traces.parquet").merge(runs[["run_id", "train_size", "val_size"]])
     for split in ("train", "val"):

@@ -33,8 +33,12 @@ PHASES: Mapping[str, Phase] = MappingProxyType(
             definition="The network fits its training set and generalizes without delay.",
             sources=(LIU,),
             decided_by="Validation accuracy holds {theta_val:g}, less than {delta_steps:,.0f} steps after training "
-            "accuracy holds {theta:g}; or training accuracy never does (warning no_yes).",
-            differs_from={"grokking": "there the delay is {delta_steps:,.0f} steps or more."},
+            "accuracy holds {theta:g}; or training accuracy never does (warning no_yes). Warning fell_again: "
+            "validation ends more than {slack:g} below that level, but by less than would be ungrokking.",
+            differs_from={
+                "grokking": "there the delay is {delta_steps:,.0f} steps or more.",
+                "ungrokking": "there validation ends at {collapse:.0%} of its height or less.",
+            },
         ),
         "grokking": Phase(
             definition="The network fits its training set first and generalizes long after.",
@@ -125,7 +129,9 @@ PHASES: Mapping[str, Phase] = MappingProxyType(
             sources=("no paper: nothing is forced into a phase",),
             decided_by="Fewer than 3 rows with both accuracies, or fewer than {least_val} validation examples; or the "
             "run ends before {full_budget:g} of its budget or with an accuracy still rising (by {rise:g} or more in "
-            "the last {tail:.0%} of the steps), where going on could change the phase.",
+            "the last {tail:.0%} of the steps), where going on could change the phase. Of a fitted run with validation "
+            "well above chance more is known: it is undecided if validation, going on at its pace, would reach its "
+            "level within {finish_within:g} times the steps, or rises faster and faster.",
             differs_from={
                 "memorization": "there the full budget was spent and validation is not rising.",
                 "confusion": "there the full budget was spent and nothing is rising.",

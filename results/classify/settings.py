@@ -112,9 +112,9 @@ class ClassifierSettings(BaseModel):
     progression_least: Share = 0.05
     """...but never less than this g..."""
     progression_held: Level = 0.8
-    """...training stalled: this share of what it holds on average from a part of the onset's step on..."""
+    """...training stalled: this share of that average..."""
     progression_stall: Factor = 3.0
-    """...(the step over this) was there so many times earlier than the onset..."""
+    """...was there this many times earlier than the onset (the average is taken from then on)..."""
     progression_gain: Share = 0.1
     """...training accuracy gains at least this while validation rises (they rise together)..."""
     progression_rise: Level = 0.9
