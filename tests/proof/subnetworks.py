@@ -108,7 +108,8 @@ def wins(ahead: np.ndarray, classes: int) -> np.ndarray:
 
 
 def is_together(net: Net, t: np.ndarray, rows: np.ndarray, start: np.ndarray, n_train: int) -> bool:
-    """Huang et al.'s progression, in the numbers that hold for all families; `net` has the training set after validation's rise."""
+    """Huang et al.'s progression, in the numbers that hold for all families; `net` has the training set after
+    validation's rise."""
     train, val, norm, alone = rows
     c = 1 / net.classes
     v, m = (val - c) / (1 - c), (alone - c) / (1 - c)
