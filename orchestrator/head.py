@@ -56,6 +56,11 @@ class Head:
             self._has_node = self._is_own_node_alive()
         except OSError:
             return
+        except Exception:
+            # Once we have gone the answer is an error, and of no interest.
+            if self._over.is_set():
+                return
+            raise
         self._answered = time.monotonic()
 
     def _look_on(self) -> None:

@@ -142,6 +142,8 @@ def _shut_down(lent: Cluster) -> None:
         for end in lent.before_shutdown:
             end()
     finally:
+        if lent.head:
+            lent.head.stop()
         ray.shutdown()
 
 

@@ -36,3 +36,15 @@ def test_without_its_own_node_a_launch_can_start_nothing():
         head.look()
         with pytest.raises(ClusterLostError, match="the Ray node that this launch runs on is dead"):
             head.require_alive()
+
+
+def test_a_head_that_was_left_while_it_was_asked_says_nothing():
+    def gone():
+        raise RuntimeError("Ray has not been started yet")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        head = Head(f"127.0.0.1:{server.getsockname()[1]}", 1e9, gone)
+        with pytest.raises(RuntimeError):
+            head.look()
+        head.stop()
+        head.look()
