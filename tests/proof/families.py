@@ -15,8 +15,8 @@ Each family draws a mechanism at random, and the mechanism gives both accuracies
     subnetworks         many memorizing neurons and a few that generalize (after Merrill et al. 2023)
     hypotheses          guesses, tables and rules compete for belief, rules found late over barriers
 
-The last six were written by others, who saw the definitions and neither the classifier nor the other families. No run
-of HELD_OUT was ever looked at, only scores, and nothing was chosen by them. HELD_OUT_BEFORE were held out too, each
+The last six were written from the definitions alone, without sight of the classifier or of other families. No run of
+HELD_OUT was ever looked at, only scores, and nothing was chosen by them. HELD_OUT_BEFORE were held out too, each
 until what it showed changed a rule or a truth (LOG.md, 2026-11-23); now calibration is made on them as well.
 """
 
