@@ -45,8 +45,8 @@ def _held_out(report: dict[str, Any]) -> str:
     if not names:
         return "The held-out families were left unseen."
     return (
-        f"Held out: {', '.join(names)}. They were written from the definitions, without sight of the classifier. Scores "
-        "were looked at under each of version 8's three drafts, their runs never, and nothing was chosen by them. "
+        f"Held out: {', '.join(names)}. They were written from the definitions, without sight of the classifier. "
+        "Scores were looked at under each of version 8's three drafts, their runs never, and nothing was chosen by them. "
         f"{', '.join(report['held_out_before'])} were held out before, until what they showed changed a rule or a "
         "truth; calibration is fitted to them, too."
     )
