@@ -46,7 +46,8 @@ def _held_out(report: dict[str, Any]) -> str:
         return "The held-out families were left unseen."
     return (
         f"Held out: {', '.join(names)}. They were written from the definitions, without sight of the classifier. "
-        "Scores were looked at under each of version 8's three drafts, their runs never, and nothing was chosen by them. "
+        "Scores were looked at under each of version 8's three drafts, their runs never, and nothing was chosen by "
+        "them. "
         f"{', '.join(report['held_out_before'])} were held out before, until what they showed changed a rule or a "
         "truth; calibration is fitted to them, too."
     )
