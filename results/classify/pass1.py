@@ -21,8 +21,6 @@ ACCURACY_UNIT = 0.1
 """An accuracy this far from its threshold is sure..."""
 RISE_UNIT = 0.05
 """...and a gain this far from what would be a rise."""
-STEP_EPSILON = 1e-6
-"""1,999.9 - 999.9 is a little less than 1,000."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,8 +136,8 @@ def read_signs(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -
         fallen=(settings.collapse * peak_g - final_g) / ACCURACY_UNIT,
         above=(e.final_val_accuracy - above_chance_level(facts, settings)) / ACCURACY_UNIT,
         progression=progression_sign(evidence, facts, settings),
-        late=octaves(delay(e), settings.delta_steps),
-        late_rise=octaves(e.t_half - e.t_train + STEP_EPSILON, settings.delta_steps),
+        late=octaves(steps_between(e.t_train, e.t_val), settings.delta_steps),
+        late_rise=octaves(steps_between(e.t_train, e.t_half), settings.delta_steps),
         steady_train=-e.rise_train / RISE_UNIT,
         steady_val=-e.rise_val / RISE_UNIT,
         arriving=np.fmax(
@@ -151,9 +149,9 @@ def read_signs(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -
     )
 
 
-def delay(evidence: Evidence) -> FloatArray:
-    """Steps from the crossing of training to that of validation."""
-    return np.asarray(np.round(evidence.t_val - evidence.t_train, 6))
+def steps_between(one: FloatArray, other: FloatArray) -> FloatArray:
+    """Rounded, for 1,999.9 - 999.9 is a little less than 1,000."""
+    return np.asarray(np.round(other - one, 6))
 
 
 def progression_sign(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -> FloatArray:

@@ -12,7 +12,7 @@ from results.classify.evidence import Evidence
 from results.classify.facts import Facts, gather_facts
 from results.classify.measure import above_chance_level, measure, memorized_level
 from results.classify.other_names import huang_dynamic, liu_phase
-from results.classify.pass1 import Verdict, decide, delay
+from results.classify.pass1 import Verdict, decide, steps_between
 from results.classify.pass2 import compare_with_neighbours
 from results.classify.sentences import explain_run
 from results.classify.settings import CLASSIFIER_VERSION, ClassifierSettings
@@ -105,7 +105,7 @@ class Reading:
                 name: np.asarray(getattr(facts, name), float)
                 for name in ("budget", "last_step", "chance", "n_rows", "n_val")
             },
-            "delay": delay(e),
+            "delay": steps_between(e.t_train, e.t_val),
             "above_level": above_chance_level(facts, settings),
             "memorized_level": memorized_level(facts, settings),
             "n_measured": self.n_measured.astype(float),

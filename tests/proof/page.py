@@ -156,18 +156,19 @@ def _other_minds(report: dict[str, Any]) -> Iterator[str]:
         for who, score in part["scores"].items():
             held = " (held out)" if part["held_out"] else ""
             seen = ", which saw these runs in another log" if who == "decision tree" and part["tree_saw_it"] else ""
-            numbers = f"{score['macro_f1']:.3f} | {score['errors']:.1%} | {score['coverage']:.1%}"
-            yield f"| {name}{held} | {who}{seen} | {numbers} |"
+            yield f"| {name}{held} | {who}{seen} | {_scores(score)} |"
         if part["held_out"]:
-            cleanly = part["logged_cleanly"]
-            numbers = f"{cleanly['macro_f1']:.3f} | {cleanly['errors']:.1%} | {cleanly['coverage']:.1%}"
-            yield f"| {name}{held} | grokctl, logged cleanly | {numbers} |"
+            yield f"| {name} (held out) | grokctl, logged cleanly | {_scores(part['logged_cleanly'])} |"
     yield from ("", "| family | F1 of each class (runs) | mistakes |", "|---|---|---|")
     for name, part in report.items():
         score = part["scores"]["grokctl"]
         classes = ", ".join(f"{phase} {f1:.2f} ({score['n'][phase]})" for phase, f1 in score["f1"].items())
         yield f"| {name} | {classes} | {_mistakes(part['mistakes'])} |"
     yield ""
+
+
+def _scores(score: dict[str, Any]) -> str:
+    return f"{score['macro_f1']:.3f} | {score['errors']:.1%} | {score['coverage']:.1%}"
 
 
 def _metamorphic(report: dict[str, Any]) -> Iterator[str]:
