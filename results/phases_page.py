@@ -28,10 +28,10 @@ classifier itself; `grokctl explain PHASE` prints the same definitions under any
 `grokctl explain DIR RUN_ID` explains a run of yours as the ones below are explained. Classifier version {version}.
 
 Accuracies are compared with chance through g, accuracy rescaled so that chance is 0 and everything right is 1. A level
-is *held* from a row on if {dwell_share:.0%} of the rows up to {dwell_factor:g} times its step, and of {dwell_rows} rows
-at least, lie no more than {slack:g} below it, and {dwell_majority:.0%} of those up to {majority_factor:g} times its
-step, and of {majority_rows} at least, are at the level itself. A crossing is known to the interval between two rows;
-its step is where the straight line between them meets the level.
+is *held* from a row on if, by medians of three rows, {dwell_share:.0%} of the rows up to {dwell_factor:g} times its
+step, and of {dwell_rows} rows at least, lie no more than {slack:g} below it, and {dwell_majority:.0%} of those up to
+{majority_factor:g} times its step, and of {majority_rows} at least, are at the level itself. A crossing is known to the
+interval between two rows; its step is where the straight line of log odds between them meets the level.
 
 The *confidence* of a label is the probability that the same run, logged without noise, densely and for {horizon:g}
 times as long, has the same label. Two things are asked of the trace: how far each quantity that decided lies from its
@@ -143,8 +143,8 @@ def _first_of_each(folder: Path, modulus: int, settings: ClassifierSettings) -> 
 
 def _first_of_fresh(folder: Path, settings: ClassifierSettings) -> dict[str, tuple[SortedRuns, str]]:
     """By phase, a run of those that the proof keeps densely."""
-    runs = pd.read_csv(folder / "fresh_runs.csv")
-    traces = pd.read_parquet(folder / "fresh_traces.parquet").merge(runs[["run_id", "train_size", "val_size"]])
+    runs = pd.read_csv(folder / "fresh_before_runs.csv")
+    traces = pd.read_parquet(folder / "fresh_before_traces.parquet").merge(runs[["run_id", "train_size", "val_size"]])
     for split in ("train", "val"):
         traces[f"{split}_accuracy"] = traces[f"{split}_correct"] / traces[f"{split}_size"]
     columns = ["run_id", "step", "train_accuracy", "val_accuracy", "param_norm"]

@@ -5,6 +5,7 @@ import pytest
 from label_traces import BUDGET, CHANCE, eval_steps, flags, label, learns, rise
 
 from results.classify.explain import PHASE_ORDER
+from results.classify.measure import between_rows, mean_between
 
 
 def two_stage(steps):
@@ -362,14 +363,14 @@ def test_a_coarse_log_does_not_shorten_or_stretch_the_delay_of_a_rise():
 
 
 def test_a_plateau_just_below_the_level_does_not_cross_it_by_luck():
-    """A few rows above the level are no plateau of .9; a fifth of the steps is."""
+    """A few rows above the level are no plateau of .9; a third of the steps is."""
     plateau = np.minimum(learns(300)(STEPS), 0.88)
     first = int(np.searchsorted(STEPS, 10_000))
     lucky = plateau.copy()
     lucky[first : first + 4] = 0.91
     assert label(lucky, CHANCE).phase == "confusion"
     assert label(lucky, CHANCE, knobs={"majority_factor": 1.0}).phase == "memorization"
-    held = np.where((STEPS >= 10_000) & (STEPS < 12_000), 0.91, plateau)
+    held = np.where((STEPS >= 10_000) & (STEPS < 13_000), 0.91, plateau)
     assert label(held, CHANCE).phase == "memorization"
 
 
@@ -417,6 +418,48 @@ def test_training_that_rises_ahead_of_validation_has_stalled_before():
     found = label(ahead, late)
     assert found.onset_train_accuracy > 1.2 * (CHANCE + 0.3)
     assert found.phase == "progression"
+
+
+def test_a_coarse_and_restless_log_shows_the_same_stall():
+    """What training had at a third of the onset's step is a mean over steps around it, not the luck of one row."""
+    for growth, n_gaps in ((1.3, 40), (1.15, 100), (1.02, 1000)):
+        steps = eval_steps(growth=growth, n_gaps=n_gaps)
+        late = CHANCE + 0.9 * rise(steps, 9000, width=0.1)
+        for short, phase in ((0.8, "progression"), (0.4, "grokking")):
+            memory = np.interp(np.log1p(steps), np.log1p([0, 100, 1500, 4500]), [0, 0.3 * short, 0.45 * short, 0.45])
+            train = CHANCE + memory + 0.5 * rise(steps, 9000, width=0.1)
+            for draw in range(3):
+                noise = np.random.default_rng(draw).normal(0, 0.01, (2, len(steps)))
+                assert label(train + noise[0], late + noise[1] * 0.2, steps=steps).phase == phase
+
+
+def test_means_are_over_log_steps_and_not_over_rows():
+    log_step = np.array([0, 0.1, 0.2, 0.3, 4, 8])
+    step, x = np.expm1(log_step), np.minimum(log_step / 4, 1)[None]
+
+    def mean(low, high, first=0):
+        stretch = (np.expm1([low]), np.expm1([high]))
+        return float(mean_between(x[:, first:], step[first:], *stretch)[0])
+
+    assert mean(0, 8) == pytest.approx((2 + 4) / 8)
+    assert mean(1, 3) == pytest.approx(0.5)
+    assert np.isnan(mean(0, 5, first=4))  # the trace begins at 4
+    assert mean(2, 8, first=4) == pytest.approx(1)
+
+
+def test_a_crossing_in_one_gap_is_read_off_odds():
+    """What gets from .1 to .99 between two rows does not do so at its end: .9 is nearer to .99 in odds, too."""
+    step = np.array([0.0, 1000, 2000])
+    (met,) = between_rows(step, np.array([[0.1, 0.1, 0.99]]), np.array([2]), 0.9)
+    (half,) = between_rows(step, np.array([[0.0, 0.0, 1.0]]), np.array([2]), 0.5)
+    assert 1500 < met < 1000 + 800 / 0.89
+    assert half == pytest.approx(1500)
+
+
+def test_rows_that_collapse_do_not_put_off_a_crossing():
+    alone = learns(300)(STEPS)
+    spiked = np.where(np.arange(len(STEPS)) % 9 == 0, 0.3, alone)
+    assert label(spiked, CHANCE).t_train == pytest.approx(label(alone, CHANCE).t_train, rel=0.02)
 
 
 def test_validation_below_what_it_held_is_warned_of():

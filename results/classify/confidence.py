@@ -29,16 +29,17 @@ from results.classify.settings import ClassifierSettings
 
 FLOOR = 0.002
 """No accuracy is known better than this: where rows fall matters too."""
-STALL_FLOOR = 0.1
-"""The same of a stall, in factors of two..."""
 SPEED_FLOOR = 0.2
-"""...of how much faster validation rises than before..."""
+"""The same, in factors of two, of how much faster validation rises than before..."""
 NORM_ERROR = 0.033
 """...and of a norm's relative change."""
 STEP_FLOOR = 1.0
-BETWEEN_ROWS = 0.25
-"""Of the gap between two rows: what a crossing on the straight line between them is off by. (.29 where nothing is known
-of where between them it lies.)"""
+BETWEEN_ROWS = 0.1
+"""Of the gap between two rows: what a crossing on the line of log odds between them is off by. (.29 where nothing is
+known of where between them it lies.)"""
+CROSSING_NOISE = 0.5
+"""Of what noise moves a crossing of single rows by: what it moves one of medians of three by. Both as measured: with
+.25 and 1 delays were read rightly more often than promised (LOG.md)."""
 
 HORIZON = 3.0
 """Times the budget that the label is to outlive."""
@@ -105,7 +106,7 @@ class Sureness:
 
     @property
     def confidence(self) -> FloatArray:
-        return calibration.shrunk(self.read * self.outlook)
+        return calibration.strangers(self.read * self.outlook)
 
 
 def sureness(evidence: Evidence, facts: Facts, rule: np.ndarray, settings: ClassifierSettings) -> Sureness:
@@ -157,13 +158,13 @@ def _arriving(e: Evidence, settings: ClassifierSettings) -> FloatArray:
 
 def _together(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -> FloatArray:
     """Of the parts of progression the one that decides: the nearest to failing, or what fails most surely."""
-    e, error = evidence, np.hypot(evidence.error_onset, FLOOR)
+    e, error, of_means = evidence, np.hypot(evidence.error_onset, FLOOR), np.hypot(evidence.error_held, FLOOR)
+    stalled = facts.chance + settings.progression_held * (e.held_before - facts.chance)
     norm = np.nan_to_num((e.norm_change + settings.progression_norm_fall) / NORM_ERROR, nan=np.inf)
-    stall = np.log2(np.maximum(e.stall, 1e-9) / settings.progression_stall)
     parts = (
-        (e.held_before - memorized_level(facts, settings)) / error,
+        (e.held_before - memorized_level(facts, settings)) / of_means,
         (e.theta_train - EPSILON - e.onset_train_accuracy) / error,
-        stall / np.hypot(e.error_stall, STALL_FLOOR),
+        (e.held_early - stalled) / of_means,
         (e.train_gain - settings.progression_gain) / error,
         norm,
     )
@@ -194,7 +195,7 @@ def delay_interval(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
 
 
 def _step_error(low: FloatArray, high: FloatArray, noise: FloatArray) -> FloatArray:
-    return np.hypot(BETWEEN_ROWS * (high - low), noise)
+    return np.hypot(BETWEEN_ROWS * (high - low), CROSSING_NOISE * noise)
 
 
 def _share_above(delay: FloatArray, one: FloatArray, other: FloatArray, settings: ClassifierSettings) -> FloatArray:
@@ -204,19 +205,27 @@ def _share_above(delay: FloatArray, one: FloatArray, other: FloatArray, settings
 
 def where_it_leads(evidence: Evidence, facts: Facts, rule: np.ndarray, settings: ClassifierSettings) -> FloatArray:
     """Distance of validation from the nearest threshold at HORIZON times the budget, if it goes on at its rate per
-    doubling of steps, over what such a forecast errs by. A trend that drowns in noise counts as the less of one."""
+    doubling of steps, over what such a forecast errs by; or of training, where nothing is fitted yet."""
     e = evidence
-    now, scale = above_chance(e.final_val_accuracy, facts), 1 - facts.chance
-    seen = (e.late_gain / (e.error_late_gain + FLOOR)) ** 2
-    move = e.late_gain / scale * seen / (seen + NOTICED**2) * np.log2(HORIZON)
-    then, error = now + move, TREND_ERROR + np.abs(move)
+    then, move = _goes_on(e.final_val_accuracy, e.late_gain, e.error_late_gain, facts)
     chance_level = above_chance(above_chance_level(facts, settings), facts)
     above = np.where(np.isin(rule, AT_CHANCE), chance_level - then, then - chance_level)
     level = above_chance(np.full(len(rule), settings.validation_level), facts) - then
     middle = (settings.earlier_from + settings.earlier_to) / 2
     steady = settings.rise * np.log(HORIZON) / np.log(1 / middle) - np.abs(move)
-    trend = np.min((above, level, steady), axis=0) / error
+    trend = np.min((above, level, steady), axis=0) / (TREND_ERROR + np.abs(move))
+    train, train_move = _goes_on(e.final_train_accuracy, e.late_gain_train, e.error_late_gain_train, facts)
+    fits = (above_chance(e.theta_train, facts) - train) / (TREND_ERROR + np.abs(train_move))
+    trend = np.where(rule == "nothing", np.fmin(trend, fits), trend)
     return np.asarray(np.clip(trend, calibration.TRENDS[0], calibration.TRENDS[-1]))
+
+
+def _goes_on(now: FloatArray, gain: FloatArray, error: FloatArray, facts: Facts) -> tuple[FloatArray, FloatArray]:
+    """Where an accuracy is at HORIZON times the budget, in g, and what it gains until then. A trend that drowns in
+    noise counts as the less of one."""
+    seen = (gain / (error + FLOOR)) ** 2
+    move = gain / (1 - facts.chance) * seen / (seen + NOTICED**2) * np.log2(HORIZON)
+    return above_chance(now, facts) + move, move
 
 
 def above_chance(accuracy: FloatArray, facts: Facts) -> FloatArray:

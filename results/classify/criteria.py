@@ -62,8 +62,8 @@ def _together(n: Numbers, s: ClassifierSettings) -> str:
     parts = [
         f"before validation left chance, at step {steps(n['t_onset'])}, training held {acc(held)} "
         f"({acc(n['memorized_level'])} wanted), and then {acc(at_onset)} (below {acc(n['theta_train'])} wanted)",
-        f"{s.progression_held:.0%} of what it held was there {n['stall']:.3g} times earlier "
-        f"({s.progression_stall:g} wanted)",
+        f"{s.progression_stall:g} times earlier it had {acc(n['held_early'])} "
+        f"({acc(n['chance'] + s.progression_held * (held - n['chance']))} wanted)",
         f"it then gained {acc(n['train_gain'])} ({s.progression_gain:g} wanted)",
     ]
     if n["norm_change"] == n["norm_change"]:

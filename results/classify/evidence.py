@@ -13,7 +13,7 @@ class Evidence:
     """All float64, so that NaN can say "not seen"."""
 
     t_train: FloatArray
-    """Step of the sustained crossing of theta by training accuracy, on the line between the two rows around it."""
+    """Step of the sustained crossing of theta by training accuracy, between the two rows around it."""
     t_train_lo: FloatArray
     """The row before..."""
     t_train_hi: FloatArray
@@ -36,9 +36,9 @@ class Evidence:
     t_half_hi: FloatArray
     onset_train_accuracy: FloatArray
     held_before: FloatArray
-    """Mean training accuracy before the onset: what was memorized."""
-    stall: FloatArray
-    """t_onset over the step at which training accuracy had most of what it held before the onset."""
+    """Mean training accuracy before validation left chance: what was memorized."""
+    held_early: FloatArray
+    """Training accuracy where that mean begins: whether it had stalled."""
     train_gain: FloatArray
     """Gain of training accuracy from the onset to the end of validation's rise."""
     norm_change: FloatArray
@@ -76,11 +76,14 @@ class Evidence:
     error_t_half: FloatArray
     error_onset: FloatArray
     """Of training accuracy at the onset: noise, and what it changes by between rows there."""
-    error_stall: FloatArray
-    """Of log2 of the stall: the gap between rows."""
+    error_held: FloatArray
+    """Of means of training accuracy before it."""
     late_gain: FloatArray
     """What validation accuracy gained since half of the steps."""
     error_late_gain: FloatArray
+    late_gain_train: FloatArray
+    """The same of training accuracy."""
+    error_late_gain_train: FloatArray
 
     @classmethod
     def blank(cls, n_runs: int) -> Self:

@@ -14,7 +14,7 @@ import numpy as np
 from results.classify.batch import Batch, BoolArray, FloatArray, IntArray
 from results.classify.evidence import Evidence
 from results.classify.facts import Facts
-from results.classify.noise import half_step, level_near, median_error, noise_at, octaves_to_next, time_error
+from results.classify.noise import half_step, level_near, median_error, noise_at, time_error
 from results.classify.settings import ClassifierSettings
 
 EPSILON = 1e-7
@@ -26,6 +26,12 @@ LEAST_STRETCH, LEAST_GAIN = 0.01, 1e-4
 """Where knobs or a flat curve leave nothing to divide by: a share of the steps, an accuracy."""
 HIGH = 0.9
 """A fall starts from at least this share of the maximum."""
+AROUND = 1.5
+"""What training accuracy was at a step is a mean from this many times earlier to this many times later."""
+MEAN_ROWS = 3
+"""Rows that such a mean is of, at the least."""
+ODDS_FLOOR = 0.05
+"""Added to both sides of odds, so that those of 0 and 1 are finite."""
 
 
 def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidence:
@@ -33,43 +39,40 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
     train_RS = to_counts(batch.train_RS, facts.n_train)
     val_RS = to_counts(batch.val_RS, facts.n_val)
     dwell = dwell_windows(batch.step_S, facts.stopped, settings)
-    train = train_crossing(train_RS, facts, dwell, settings)
-    val_held_RS = sustained(val_RS, settings.validation_level, dwell, settings)
-    val_row = first(val_held_RS)
-    peak = sustained_maximum(val_RS, dwell, settings)
     train_smooth_RS, val_smooth_RS = median_of_three(train_RS), median_of_three(val_RS)
-    rise = transition(train_smooth_RS, val_RS, batch.step_S, peak, facts, dwell, settings)
+    train = train_crossing(train_smooth_RS, facts, dwell, settings)
+    val_row = first(sustained(val_smooth_RS, settings.validation_level, dwell, settings))
+    peak = sustained_maximum(val_smooth_RS, dwell, settings)
+    rise = transition(train_RS, val_smooth_RS, batch.step_S, peak, facts, dwell, settings)
     horizon_RS = batch.step_S <= np.minimum(settings.liu_horizon_steps, facts.budget)[:, None] + HORIZON_SLACK
     step = batch.step_S
     end = np.full(len(train_RS), len(step) - 1)
     train_end, val_end = noise_at(train_RS, end), noise_at(val_RS, end)
     n_tail, n_earlier = (rows.stop - rows.start for rows in (tail_rows(step, settings), earlier_rows(step, settings)))
-    final_val = np.median(val_RS[:, tail_rows(step, settings)], axis=1)
+    final_train, final_val = (np.median(x_RS[:, tail_rows(step, settings)], axis=1) for x_RS in (train_RS, val_RS))
     heading = heads_for(val_RS, step, median_error(val_end, n_tail, n_earlier), settings)
-    onset_step = at(step, rise.onset)
-    memorized_step = np.maximum(at(step, rise.memorized), 1)
     return Evidence(
-        t_train=between_rows(step, train_RS, train.row, train.level),
+        t_train=between_rows(step, train_smooth_RS, train.row, train.level),
         t_train_lo=at_row_before(step, train.row),
         t_train_hi=at(step, train.row),
-        t_val=between_rows(step, val_RS, val_row, settings.validation_level),
+        t_val=between_rows(step, val_smooth_RS, val_row, settings.validation_level),
         t_val_lo=at_row_before(step, val_row),
         t_val_hi=at(step, val_row),
         theta_train=train.level,
         cut_short=((train.row >= dwell.n_complete) | (val_row >= dwell.n_complete)).astype(float),
         t_train_first=at(step, first((train_RS >= settings.theta - EPSILON) & horizon_RS)),
         t_val_first=at(step, first((val_RS >= settings.validation_level - EPSILON) & horizon_RS)),
-        t_onset=onset_step,
-        t_half=between_rows(step, val_RS, rise.half, rise.half_level),
+        t_onset=at(step, rise.onset),
+        t_half=between_rows(step, val_smooth_RS, rise.half, rise.half_level),
         t_half_lo=at_row_before(step, rise.half),
         t_half_hi=at(step, rise.half),
         onset_train_accuracy=at(train_smooth_RS, rise.onset),
-        held_before=rise.held,
-        stall=onset_step / memorized_step,
+        held_before=rise.held_before,
+        held_early=rise.held_early,
         train_gain=at(train_smooth_RS, rise.end) - at(train_smooth_RS, rise.onset),
         norm_change=at(batch.norm_RS, rise.end) / positive(at(batch.norm_RS, rise.onset)) - 1,
         peak_val_accuracy=peak,
-        final_train_accuracy=np.median(train_RS[:, tail_rows(step, settings)], axis=1),
+        final_train_accuracy=final_train,
         final_val_accuracy=final_val,
         rise_train=rising(train_RS, train_smooth_RS, facts.n_train, step, settings.rise, settings),
         rise_val=rising(val_RS, val_smooth_RS, facts.n_val, step, settings.rise, settings),
@@ -89,9 +92,11 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
         error_t_val=time_error(val_RS, val_smooth_RS, step, val_row),
         error_t_half=time_error(val_RS, val_smooth_RS, step, rise.half),
         error_onset=np.hypot(noise_at(train_RS, np.maximum(rise.onset, 0)), half_step(train_smooth_RS, rise.onset)),
-        error_stall=octaves_to_next(step, rise.onset),
+        error_held=median_error(noise_at(train_RS, np.maximum(rise.onset, 0)), MEAN_ROWS, MEAN_ROWS),
         late_gain=final_val - level_near(val_RS, step, HALF_WAY),
-        error_late_gain=median_error(val_end, n_tail, 3),
+        error_late_gain=median_error(val_end, n_tail, MEAN_ROWS),
+        late_gain_train=final_train - level_near(train_RS, step, HALF_WAY),
+        error_late_gain_train=median_error(train_end, n_tail, MEAN_ROWS),
     )
 
 
@@ -198,15 +203,15 @@ class Transition:
     """The first row from which half of the rise is held: where it is steepest, so that noise moves it least."""
     end: IntArray
     """The row at which progression_rise of the rise is done."""
-    held: FloatArray
-    """Mean training accuracy before the onset."""
-    memorized: IntArray
-    """The first row at which training accuracy had progression_held of what it held before the onset."""
+    held_before: FloatArray
+    """Mean training accuracy since progression_stall times earlier than validation left chance..."""
+    held_early: FloatArray
+    """...and what it was then. NaN where the trace begins later."""
 
 
 def transition(
     train_RS: FloatArray,
-    val_RS: FloatArray,
+    val_smooth_RS: FloatArray,
     step_S: FloatArray,
     peak: FloatArray,
     facts: Facts,
@@ -217,27 +222,43 @@ def transition(
     division) is never taken for it; over medians of three rows, so that a row that collapses by itself is none."""
     band = chance_band(facts, settings)
     half = np.maximum(facts.chance + 0.5 * (peak - facts.chance), band)
-    half_row = np.where(peak > band, first(sustained(val_RS, half, dwell, settings)), -1)
-    smooth_RS = median_of_three(val_RS)
-    onset = last_before((smooth_RS <= band[:, None] + EPSILON), half_row)
+    half_row = np.where(peak > band, first(sustained(val_smooth_RS, half, dwell, settings)), -1)
+    onset = last_before((val_smooth_RS <= band[:, None] + EPSILON), half_row)
     onset = np.where(half_row >= 0, np.maximum(onset, 0), -1)
-    val_onset = at(smooth_RS, onset)
+    val_onset = at(val_smooth_RS, onset)
     done = np.nan_to_num(val_onset + settings.progression_rise * (peak - val_onset), nan=np.inf)
-    end = np.maximum(first(sustained(val_RS, done, dwell, settings)), onset)
-    held = mean_before(train_RS, step_S, onset, settings.progression_stall)
-    mostly = np.nan_to_num(facts.chance + settings.progression_held * (held - facts.chance), nan=np.inf)
-    memorized = first(train_RS >= mostly[:, None])
-    return Transition(onset=onset, half_level=half, half=half_row, end=end, held=held, memorized=memorized)
+    end = np.maximum(first(sustained(val_smooth_RS, done, dwell, settings)), onset)
+    left = between_rows(step_S, val_smooth_RS, np.where(onset >= 0, np.maximum(onset + 1, 1), -1), band)
+    early = left / settings.progression_stall
+    return Transition(
+        onset=onset,
+        half_level=half,
+        half=half_row,
+        end=end,
+        held_before=mean_between(train_RS, step_S, early, left),
+        held_early=mean_between(train_RS, step_S, early / AROUND, early * AROUND),
+    )
 
 
-def mean_before(x_RS: FloatArray, step_S: FloatArray, row: IntArray, factor: float) -> FloatArray:
-    """Mean of x over the rows from the step of a row over `factor` up to it. (At the onset itself training has begun to
-    rise with validation, often ahead of it: LOG.md.)"""
-    last = np.maximum(row, 0)
-    start = np.minimum(np.searchsorted(step_S, step_S[last] / factor), last)
-    sums_RS = np.concatenate([np.zeros((len(x_RS), 1)), np.cumsum(x_RS, axis=1)], axis=1)
-    runs = np.arange(len(row))
-    return np.where(row >= 0, (sums_RS[runs, last + 1] - sums_RS[runs, start]) / (last + 1 - start), np.nan)
+def mean_between(x_RS: FloatArray, step_S: FloatArray, start: FloatArray, stop: FloatArray) -> FloatArray:
+    """Mean of x over log steps, not over rows, on the lines between rows. NaN where less than half of the stretch is in
+    the trace. (Over steps it would be that of the last of them, when training rises already: LOG.md.)"""
+    time_S = np.log1p(step_S)
+    gap_S = np.maximum(np.diff(time_S), 1e-9)
+    area_RS = np.zeros_like(x_RS)
+    np.cumsum((x_RS[:, 1:] + x_RS[:, :-1]) / 2 * gap_S, axis=1, out=area_RS[:, 1:])
+    runs = np.arange(len(x_RS))
+
+    def area_until(time: FloatArray) -> FloatArray:
+        row = np.clip(np.searchsorted(time_S, time, side="right") - 1, 0, len(gap_S) - 1)
+        along, x = time - time_S[row], x_RS[runs, row]
+        slope = (x_RS[runs, row + 1] - x) / gap_S[row]
+        return np.asarray(area_RS[runs, row] + along * (x + along * slope / 2))
+
+    wanted_low, wanted_high = np.log1p(np.nan_to_num(start)), np.log1p(np.nan_to_num(stop))
+    low, high = (np.clip(time, time_S[0], time_S[-1]) for time in (wanted_low, wanted_high))
+    is_seen = (high - low >= (wanted_high - wanted_low) / 2) & (high > low)
+    return np.where(is_seen, (area_until(high) - area_until(low)) / positive(high - low), np.nan)
 
 
 def chance_band(facts: Facts, settings: ClassifierSettings) -> FloatArray:
@@ -404,14 +425,20 @@ def at(values: FloatArray, row: IntArray) -> FloatArray:
 
 
 def between_rows(step_S: FloatArray, x_RS: FloatArray, row: IntArray, level: FloatArray | float) -> FloatArray:
-    """Step at which the straight line from the row before a row to the row meets the level; the first row's own step.
-    (The row itself would be late by half a gap, and delays are differences of such steps: LOG.md.)"""
+    """Step at which the straight line of log odds from the row before a row to the row meets the level; the first row's
+    own step. (The row itself would be late by half a gap, and so would, somewhat, a line of accuracies, which bend
+    towards 1; delays are differences of such steps: LOG.md.)"""
     after = np.maximum(row, 1)
-    x_before, x_after = at(x_RS, after - 1), at(x_RS, after)
-    way = np.where(x_after > x_before, (level - x_before) / positive(x_after - x_before), 1.0)
-    way = np.where(x_before >= level, 0.0, np.clip(way, 0, 1))
+    x_before, x_after, x_level = log_odds(at(x_RS, after - 1)), log_odds(at(x_RS, after)), log_odds(level)
+    way = np.where(x_after > x_before, (x_level - x_before) / positive(x_after - x_before), 1.0)
+    way = np.where(x_before >= x_level, 0.0, np.clip(way, 0, 1))
     met = step_S[after - 1] + way * (step_S[after] - step_S[after - 1])
     return np.where(row > 0, met, at(step_S, row))
+
+
+def log_odds(accuracy: FloatArray | float) -> FloatArray:
+    share = np.clip(accuracy, 0, 1)
+    return np.asarray(np.log((share + ODDS_FLOOR) / (1 - share + ODDS_FLOOR)))
 
 
 def at_row_before(step_S: FloatArray, row: IntArray) -> FloatArray:

@@ -38,15 +38,15 @@ def noise_at(x_RS: FloatArray, row: IntArray) -> FloatArray:
 
 
 def time_error(x_RS: FloatArray, smooth_RS: FloatArray, step_S: FloatArray, row: IntArray) -> FloatArray:
-    """By how many steps noise moves a crossing: its height over the slope there, LONGEST at most. NaN where there is no
-    crossing."""
+    """By how many steps noise moves a crossing: its height over the slope there, LONGEST at most. None for a run that
+    begins above the level: it did not cross it. NaN where there is no crossing."""
     last, runs = x_RS.shape[1] - 1, np.arange(len(row))
     before, after = np.clip(row - 2, 0, last), np.clip(row + 2, 0, last)
     gained = np.maximum(smooth_RS[runs, after] - smooth_RS[runs, before], 1e-9)
     slope = gained / np.maximum(step_S[after] - step_S[before], 1)
     with np.errstate(over="ignore"):
         error = np.minimum(noise_at(x_RS, np.maximum(row, 0)) / slope, LONGEST)
-    return np.where(row >= 0, error, np.nan)
+    return np.where(row > 0, error, np.where(row == 0, 0.0, np.nan))
 
 
 def median_error(noise: FloatArray, *n_rows: int) -> FloatArray:
@@ -59,13 +59,6 @@ def half_step(smooth_RS: FloatArray, row: IntArray) -> FloatArray:
     last, runs = smooth_RS.shape[1] - 1, np.arange(len(row))
     change = smooth_RS[runs, np.clip(row + 1, 0, last)] - smooth_RS[runs, np.clip(row - 1, 0, last)]
     return np.where(row >= 0, np.abs(change) / 2, np.nan)
-
-
-def octaves_to_next(step_S: FloatArray, row: IntArray) -> FloatArray:
-    """Between a row and the next, in factors of two of the step; NaN where there is none."""
-    following = step_S[np.clip(row + 1, 0, len(step_S) - 1)]
-    octaves = np.log2(np.maximum(following, 1) / np.maximum(step_S[np.maximum(row, 0)], 1))
-    return np.where(row >= 0, octaves, np.nan)
 
 
 def level_near(x_RS: FloatArray, step_S: FloatArray, share: float) -> FloatArray:

@@ -158,11 +158,12 @@ def progression_sign(evidence: Evidence, facts: Facts, settings: ClassifierSetti
     """The least of: a part was memorized, not all of it was, training stalled, it rose together with validation, the
     norm did not fall (where it was measured). NaN where validation never rose."""
     e = evidence
+    stalled = facts.chance + settings.progression_held * (e.held_before - facts.chance)
     norm = np.nan_to_num((e.norm_change + settings.progression_norm_fall) / ACCURACY_UNIT, nan=1.0)
     parts = (
         (e.held_before - memorized_level(facts, settings)) / ACCURACY_UNIT,
         (e.theta_train - EPSILON - e.onset_train_accuracy) / ACCURACY_UNIT,
-        octaves(e.stall, settings.progression_stall),
+        (e.held_early - stalled) / ACCURACY_UNIT,
         (e.train_gain - settings.progression_gain) / ACCURACY_UNIT,
         norm,
     )

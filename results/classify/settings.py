@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-CLASSIFIER_VERSION = "8"
+CLASSIFIER_VERSION = "9"
 """Stored with every label. Raised whenever the same trace could get another label, confidence or evidence."""
 
 Level = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
@@ -43,7 +43,7 @@ class ClassifierSettings(BaseModel):
 
     # Sustained crossings
     dwell_rows: Rows = 3
-    """A crossing must hold for at least this many rows..."""
+    """A crossing, by medians of three rows, must hold for at least this many rows..."""
     dwell_factor: Factor = 1.05
     """...and up to this many times its step..."""
     dwell_share: Level = 0.9
@@ -52,7 +52,7 @@ class ClassifierSettings(BaseModel):
     """...at no more than this below the level crossed, and..."""
     dwell_majority: Share = 0.5
     """...in this share of the rows at the level itself, up to..."""
-    majority_factor: Factor = 1.25
+    majority_factor: Factor = 1.5
     """...this many times its step, and over at least..."""
     majority_rows: Rows = 5
     """...this many rows."""
@@ -111,10 +111,10 @@ class ClassifierSettings(BaseModel):
     3,000 a network of width 8 holds 300)..."""
     progression_least: Share = 0.05
     """...but never less than this g..."""
-    progression_held: Level = 0.8
+    progression_held: Level = 0.75
     """...training stalled: this share of that average..."""
     progression_stall: Factor = 3.0
-    """...was there this many times earlier than the onset (the average is taken from then on)..."""
+    """...was there this many times earlier than validation left chance (the average is taken from then on)..."""
     progression_gain: Share = 0.1
     """...training accuracy gains at least this while validation rises (they rise together)..."""
     progression_rise: Level = 0.9

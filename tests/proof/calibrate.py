@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import lsq_linear, minimize
+from scipy.optimize import lsq_linear
 
-from results.classify.calibration import DISTANCES, LEAST, MOST, TRENDS, outlook, reading, shrunk
+from results.classify.calibration import DISTANCES, PRODUCTS, TRENDS, outlook, reading, strangers
 
 Pools = Mapping[str, pd.DataFrame]
 """By family, decided labels: distance, side and trend (results.classify.confidence), and what is asked of them: right
@@ -19,8 +19,7 @@ Pools = Mapping[str, pd.DataFrame]
 class Scales:
     reading: tuple[float, ...]
     outlook: tuple[float, ...]
-    shift: float = 0.0
-    slope: float = 1.0
+    strangers: tuple[float, ...] = PRODUCTS
 
     def product(self, pool: pd.DataFrame) -> np.ndarray:
         read = reading(pool["distance"].to_numpy(), self.reading) * pool["side"].to_numpy()
@@ -28,7 +27,7 @@ class Scales:
         return np.where(np.isnan(trend), read, read * outlook(trend, self.outlook))
 
     def promised(self, pool: pd.DataFrame) -> np.ndarray:
-        return shrunk(self.product(pool), self.shift, self.slope)
+        return strangers(self.product(pool), self.strangers)
 
 
 def fit_scales(pools: Pools) -> Scales:
@@ -41,8 +40,11 @@ def fit_scales(pools: Pools) -> Scales:
     for name, pool in pools.items():
         without = fit_product([other for each, other in pools.items() if each != name])
         products.append(pool.assign(product=without.product(pool)))
-    shift, slope = fit_odds(products)
-    return Scales(reading=whole.reading, outlook=whole.outlook, shift=shift, slope=slope)
+    pool = weighted(products)
+    nothing = pd.Series(1.0, pool.index)
+    held = rising_curve(np.array(PRODUCTS), pool["product"], pool["stays"], pool["weight"], nothing)
+    # Of what holds in less than half of the runs the opposite should be said.
+    return Scales(reading=whole.reading, outlook=whole.outlook, strangers=tuple(max(share, 0.5) for share in held))
 
 
 def fit_product(pools: Sequence[pd.DataFrame]) -> Scales:
@@ -71,16 +73,3 @@ def rising_curve(
     root = np.sqrt(weight.to_numpy())
     found = lsq_linear((hats.T @ steps) * root[:, None], holds.to_numpy(float) * root, bounds=(0, 1))
     return tuple(float(share) for share in np.minimum(steps @ found.x, 1))
-
-
-def fit_odds(products: Sequence[pd.DataFrame]) -> tuple[float, float]:
-    """Shift and slope of the log odds by which products become shares: least squares."""
-    pool = weighted(products)
-    within = pool["product"].clip(LEAST, MOST).to_numpy()
-    stays, weight = pool["stays"].to_numpy(float), pool["weight"].to_numpy()
-
-    def loss(line: np.ndarray) -> float:
-        return float((weight * (shrunk(within, *line) - stays) ** 2).sum())
-
-    shift, slope = minimize(loss, [0.0, 1.0], method="Nelder-Mead").x
-    return float(shift), float(slope)

@@ -8,7 +8,7 @@ import numpy as np
 DELTA = 1000
 LEVEL = 0.9
 BAND = 0.05
-STALL, HELD = 3, 0.8
+STALL, HELD = 3, 0.75
 """A stall lasts from when this share of what memory then holds on average is there until so many times that step..."""
 PART, PART_EXAMPLES = 0.2, 150
 """...a part is this share of the training set above chance, or so many examples if these are less (BAND at least)..."""
