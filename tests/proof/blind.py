@@ -2,11 +2,13 @@
 
     python tests/proof/blind.py pick SWEEP... --out FOLDER [--over sweeps]    choose runs, evenly over labels or sweeps
     python tests/proof/blind.py draw docs/evidence/proof/blind --out FOLDER      sheets, definitions, an empty form
+        [--view steps|numbers]        of another kind: over the step itself, or rows of numbers instead of pictures
     python tests/proof/blind.py score docs/evidence/proof/blind READER.csv...    how far they agree
 
 Readers get a number and a picture: both accuracies over log step, loss and norm below, chance and the sizes of both
-sets. What nobody can see in one run (whether more data would have generalized) is not asked: the classifier's side is
-pass 1, which reads a run alone.
+sets. Three who saw the same pictures agreed nearly always, also where they misread the logarithmic axis; so others see
+the same runs in other views. What nobody can see in one run (whether more data would have generalized) is not asked:
+the classifier's side is pass 1, which reads a run alone.
 """
 
 import argparse
@@ -33,6 +35,21 @@ DRAWN_ONLY = ["train_loss", "val_loss", "param_norm"]
 """Stored with three digits. (The norm decides where progression ends; three digits are enough for its 5 %.)"""
 FACTS = ["train_size", "val_size", "train_fraction", "chance_accuracy", "steps", "outcome"]
 SOURCE = ["sweep", "run_id"]
+VIEWS = {
+    "log": "over the logarithm of the step",
+    "steps": "over the step",
+    "numbers": "",
+}
+OF_THE_LOG_AXIS = """\
+Steps are absolute: 1,000 steps
+are wide at the left of the logarithmic axis and narrow at its right."""
+NUMBERS_LINES = 28
+"""Lines of a run in numbers: even in log step, then even in steps, as many of each."""
+AS_NUMBERS = """\
+Each block is one network that was trained once: a line for some of its steps, with accuracy on the training examples
+and on validation examples that it never trains on, both losses and the norm of all parameters. Between these lines
+nothing is told. The header has the sizes of both sets, chance and the budget. Nothing is said of the task.
+"""
 
 
 def main() -> None:
@@ -45,6 +62,7 @@ def main() -> None:
     draw_parser = verbs.add_parser("draw")
     draw_parser.add_argument("items", type=Path)
     draw_parser.add_argument("--out", type=Path, required=True)
+    draw_parser.add_argument("--view", choices=VIEWS, default="log")
     score_parser = verbs.add_parser("score")
     score_parser.add_argument("items", type=Path)
     score_parser.add_argument("readers", type=Path, nargs="+")
@@ -52,7 +70,7 @@ def main() -> None:
     if options.verb == "pick":
         pick(options.sweeps, options.out, over=options.over)
     elif options.verb == "draw":
-        draw(options.items, options.out)
+        draw(options.items, options.out, options.view)
     else:
         print(json.dumps(score(options.items, options.readers), indent=1))
 
@@ -114,38 +132,64 @@ def evenly(strata: pd.Series, n: int, draw: np.random.Generator) -> np.ndarray:
 # What readers see
 
 
-def draw(folder: Path, out: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
+def draw(folder: Path, out: Path, view: str = "log") -> None:
     items, traces = pd.read_csv(folder / "items.csv"), pd.read_parquet(folder / "traces.parquet")
     out.mkdir(parents=True, exist_ok=True)
     for first in range(0, len(items), PANELS):
-        sheet = items.iloc[first : first + PANELS]
-        _sheet(sheet, traces, out / f"sheet_{first // PANELS + 1:02d}.png")
+        sheet, name = items.iloc[first : first + PANELS], f"sheet_{first // PANELS + 1:02d}"
+        if view == "numbers":
+            blocks = [_numbers(item, traces[traces["item"] == item.item]) for item in sheet.itertuples()]
+            (out / f"{name}.txt").write_text("\n".join(blocks))
+        else:
+            _sheet(sheet, traces, out / f"{name}.png", view)
     items[["item"]].assign(phase="", confidence="", remark="").to_csv(out / "form.csv", index=False)
-    (out / "DEFINITIONS.md").write_text((folder / "DEFINITIONS.md").read_text())
+    (out / "DEFINITIONS.md").write_text(_definitions(folder, view))
 
 
-def _sheet(items: pd.DataFrame, traces: pd.DataFrame, path: Path) -> None:
+def _definitions(folder: Path, view: str) -> str:
+    """What readers are told, fitted to what they see."""
+    title, panel, rest = (folder / "DEFINITIONS.md").read_text().split("\n\n", 2)
+    if view != "log":
+        rest = rest.replace(OF_THE_LOG_AXIS, "Steps are absolute.")
+    if view == "numbers":
+        return "\n\n".join([title, AS_NUMBERS.strip(), rest])
+    return "\n\n".join([title, panel.replace(VIEWS["log"], VIEWS[view]), rest])
+
+
+def _numbers(item: Any, run: pd.DataFrame) -> str:
+    step = run["step"].to_numpy(float)
+    log = np.expm1(np.linspace(0, np.log1p(step[-1]), NUMBERS_LINES))
+    wanted = np.concatenate([log, np.linspace(0, step[-1], NUMBERS_LINES)])
+    rows = run.iloc[np.unique(np.searchsorted(step, np.minimum(wanted, step[-1])))]
+    table = rows.drop(columns="item").to_string(index=False, float_format=lambda x: f"{x:.3g}")
+    return (
+        f"# {item.item}: {item.train_size} training, {item.val_size} validation examples, chance "
+        f"{item.chance_accuracy:.2g}, budget {item.steps:,} steps\n{table}\n"
+    )
+
+
+def _sheet(items: pd.DataFrame, traces: pd.DataFrame, path: Path, view: str) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     figure = plt.figure(figsize=(20, 13))
     grid = figure.add_gridspec(2, PANELS // 2, hspace=0.22, wspace=0.38, left=0.035, right=0.965, top=0.95, bottom=0.04)
     for place, item in zip(grid, items.itertuples(), strict=False):
         above, below = place.subgridspec(2, 1, height_ratios=[2.4, 1], hspace=0.08).subplots(sharex=True)
-        _panel(above, below, item, traces[traces["item"] == item.item])
+        _panel(above, below, item, traces[traces["item"] == item.item], view)
     figure.savefig(path, dpi=90)
     plt.close(figure)
 
 
-def _panel(above: Any, below: Any, item: Any, run: pd.DataFrame) -> None:
-    step = run["step"] + 1
+def _panel(above: Any, below: Any, item: Any, run: pd.DataFrame, view: str) -> None:
+    step, scale = (run["step"] + 1, "log") if view == "log" else (run["step"], "linear")
     above.plot(step, run["train_accuracy"], color="#1f4e9c", lw=1.4, label="training")
     above.plot(step, run["val_accuracy"], color="#d9601a", lw=1.4, label="validation")
     above.axhline(item.chance_accuracy, color="gray", ls=":", lw=1)
     above.axhline(0.9, color="gray", ls="--", lw=0.7)
-    above.set(ylim=(-0.03, 1.03), xscale="log", xlim=(1, item.steps * 1.05))
+    above.set(ylim=(-0.03, 1.03), xscale=scale, xlim=(1 if view == "log" else 0, item.steps * 1.05))
     above.grid(True, which="both", axis="x", alpha=0.25)
     above.set_title(
         f"{item.item}\n{item.train_size} training, {item.val_size} validation examples, chance "
@@ -156,7 +200,7 @@ def _panel(above: Any, below: Any, item: Any, run: pd.DataFrame) -> None:
     above.legend(loc="center left", fontsize=7, framealpha=0.6)
     for name, color in (("train_loss", "#1f4e9c"), ("val_loss", "#d9601a")):
         below.plot(step, run[name].clip(lower=1e-8), color=color, lw=1)
-    below.set(yscale="log", xlabel="step + 1")
+    below.set(yscale="log", xlabel="step + 1" if view == "log" else "step")
     below.set_ylabel("loss", fontsize=8)
     norm = below.twinx()
     norm.plot(step, run["param_norm"], color="gray", lw=1.2)

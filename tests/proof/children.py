@@ -31,6 +31,8 @@ class Log:
 
 CLEAN = Log(n_rows=1500)
 MODERATE = Log(n_rows=120, jitter=0.01, sampled=True, spikes=0.005, holes=0.05)
+MODERATELY = "moderate, all together"
+"""The nuisance that goals are set for."""
 NUISANCES = {
     "none": Log(),
     "noise .01": Log(jitter=0.01),
@@ -43,7 +45,7 @@ NUISANCES = {
     "holes 20 %": Log(holes=0.2),
     "half of the budget": Log(budget_share=0.5),
     "a fifth of the budget": Log(budget_share=0.2),
-    "moderate, all together": MODERATE,
+    MODERATELY: MODERATE,
     "strong, all together": Log(n_rows=60, jitter=0.03, sampled=True, spikes=0.02, holes=0.2),
 }
 

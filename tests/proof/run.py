@@ -12,9 +12,14 @@ traces and simulations; trains nothing.
 
 import argparse
 import json
+import os
+import resource
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +27,13 @@ import numpy as np
 import pandas as pd
 from baselines import evidence_table, huang_literally, last_row, tree
 from calibrate import fit_scales
-from children import CLEAN, MODERATE, NUISANCES, children, longer
+from children import CLEAN, MODERATE, MODERATELY, NUISANCES, children, longer
 from families import FAMILIES, HELD_OUT, HELD_OUT_BEFORE
 from interventions import interventions
+from page import CLEANLY, page
 from parent import Parent
 from scores import brier, confusions, f1_intervals, proportion, reliability, summary, worst_bin
-from trained import DEVELOPED, EVIDENCE, FRESH, in_other_packs, parents, read_trained, resampled
+from trained import DEVELOPED, EVIDENCE, FRESH, FRESH_BEFORE, in_other_packs, parents, read_trained, resampled
 
 from results.classify import CLASSIFIER_VERSION, ClassifierSettings, label_runs
 from results.classify.table import read_runs, sort_runs
@@ -43,7 +49,8 @@ MODERATE_TIMES = 3
 """So many times as many simulated runs are disturbed moderately: of 400 with two circuits 11 are semi-grokking."""
 DISTANCE_BINS = (0, 0.5, 1, 2, 4, 8, np.inf)
 """Standard errors, by which labels that were read rightly are counted."""
-WHICH = {"trained": DEVELOPED, "fresh": FRESH}
+WHICH = {"trained": DEVELOPED, "fresh before": FRESH_BEFORE, "fresh": FRESH}
+RESAMPLED, TRAINED_TOGETHER = "resampled", "all trained runs"
 READINGS = ("blind", "blind_experiments")
 """Folders: runs drawn evenly over labels and warnings, and evenly over experiments."""
 Report = dict[str, Any]
@@ -58,41 +65,71 @@ def main() -> None:
     options = parser.parse_args()
     if options.developed_only and (options.anew or options.out.resolve() == EVIDENCE):
         parser.error("--developed-only writes a report without the held-out families: it needs an --out of its own")
-    began = time.process_time()
+    began = time.monotonic()
     if options.anew:
         report = stored(options.out)
     else:
         report = long_parts(CALIBRATED_ON if options.developed_only else tuple(FAMILIES), options.parents)
-        report["cpu_seconds"] = round(time.process_time() - began)
+        report["seconds"], report["cpu_seconds"] = round(time.monotonic() - began), round(cpu_seconds())
     for part in options.anew or QUICK:
         report[part] = QUICK[part]()
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "report.json").write_text(json.dumps(rounded(report), indent=1) + "\n")
-    from page import page
-
     (options.out / "report.md").write_text(page(rounded(report)))
     print(page(rounded(report)))
 
 
+def cpu_seconds() -> float:
+    """Of this process and those that it waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
 def long_parts(names: Sequence[str], n: int, n_trained: int | None = None) -> Report:
     """What takes minutes: all that simulations and disturbed logs tell. Of `n_trained` trained runs; absent: all."""
-    many = {name: simulate(name, MODERATE_TIMES * n) for name in DEVELOPED_ON}
-    developed = {name: family[:n] for name, family in many.items()}
-    simulated = {name: developed[name] if name in developed else simulate(name, n) for name in names}
-    trained, fresh = parents()[:n_trained], parents(FRESH)[:n_trained]
-    again = list(resampled(np.random.default_rng(SEED), n))
+    learnt = learnt_tree(n)
+    # Those that take longest come first.
+    families = [*DEVELOPED_ON, *WHICH, *(name for name in names if name not in DEVELOPED_ON), RESAMPLED]
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as processes:
+        found = list(processes.map(partial(of_family, n=n, n_trained=n_trained, learnt=learnt), families))
+    parts: Report = {
+        part: {name: report[part] for name, report in zip(families, found, strict=True) if part in report}
+        for part in ("invariance", "other_minds", "metamorphic", "pool", "read")
+    }
+    truth, readings = zip(*parts["read"].values(), strict=True)
+    together = [[phase for family in draw for phase in family] for draw in zip(*readings, strict=True)]
+    parts["invariance"][TRAINED_TOGETHER] = {MODERATELY: _moderate([p for t in truth for p in t], None, together)}
     return {
         "classifier_version": CLASSIFIER_VERSION,
         "parents_a_family": n,
-        "trained_runs": len(trained),
-        "fresh_runs": len(fresh),
+        "runs": {name: report["runs"] for name, report in zip(families, found, strict=True) if name in WHICH},
         "held_out": [name for name in HELD_OUT if name in names],
         "held_out_before": [name for name in HELD_OUT_BEFORE if name in names],
-        "invariance": invariance(developed, many, {"trained": trained, "fresh": fresh}),
-        "other_minds": other_minds(simulated | {"resampled": again}),
-        "metamorphic": metamorphic(developed),
-        "confidence": confidence(simulated, trained, fresh),
+        **{part: parts[part] for part in ("invariance", "other_minds", "metamorphic")},
+        "confidence": confidence(parts["pool"]),
     }
+
+
+def of_family(name: str, *, n: int, n_trained: int | None, learnt: Any) -> Report:
+    """All long parts that concern one family, in a process of its own."""
+    if name == RESAMPLED:
+        return {"other_minds": other_mind(name, list(resampled(np.random.default_rng(SEED), n)), learnt)}
+    report: Report = {}
+    if name in WHICH:
+        family = many = parents(WHICH[name])[:n_trained]
+    else:
+        many = simulate(name, MODERATE_TIMES * n if name in DEVELOPED_ON else n)
+        family = many[:n]
+        report["other_minds"] = other_mind(name, family, learnt)
+    if name in (*DEVELOPED_ON, *WHICH):
+        read = read_moderately(name, many)
+        report["invariance"] = invariance(name, family, *read)
+    if name in DEVELOPED_ON:
+        report["metamorphic"] = metamorphic(*children(family, MODERATE, 10 + DEVELOPED_ON.index(name)))
+    elif name in WHICH:
+        report["read"] = read
+        report["metamorphic"] = metamorphic(*read_trained(WHICH[name]))
+    return report | {"runs": len(family), "pool": stays_or_not(name, family)}
 
 
 def stored(folder: Path) -> Report:
@@ -114,47 +151,47 @@ def phases(parents: Sequence[Parent], log: Any, seed: int = 1) -> list[str]:
 # Invariance
 
 
-def invariance(
-    simulated: dict[str, list[Parent]], many: dict[str, list[Parent]], trained: dict[str, list[Parent]]
-) -> Report:
+def read_moderately(name: str, many: list[Parent]) -> tuple[list[str], list[list[str]]]:
+    """What runs are, clean and dense, and what is said of them each time that they are disturbed moderately."""
+    truth = trained_phases(WHICH[name])[: len(many)] if name in WHICH else phases(many, CLEAN)
+    return truth, [phases(many, MODERATE, draw) for draw in MODERATE_DRAWS]
+
+
+def invariance(name: str, family: list[Parent], truth_of_many: list[str], readings: list[list[str]]) -> Report:
     """Each nuisance alone and together; against the clean parent ten times as long (of trained runs: the whole dense
-    run), and against the clean parent cut at the child's budget. `many` are the same families and more runs of each,
-    for the log of which goals are set."""
-    report: Report = {}
-    for name, family in {**simulated, **trained}.items():
-        whole = trained_phases(WHICH[name])[: len(family)] if name in WHICH else phases(family, longer(CLEAN, 10))
-        same: dict[float, list[str]] = {1.0: whole} if name in WHICH else {}
-        rows = {}
-        for nuisance, log in NUISANCES.items():
-            share = log.budget_share
-            if share not in same:
-                same[share] = phases(family, longer(CLEAN, share))
-            if log is MODERATE:
-                rows[nuisance] = _moderate(many.get(name, family), same[share], whole)
-            else:
-                rows[nuisance] = _row(same[share], whole, [phases(family, log)])
-        report[name] = rows
-    return report
+    run), and against the clean parent cut at the child's budget. For the log of which goals are set the same runs and
+    more of the family were read before, several times."""
+    whole = trained_phases(WHICH[name])[: len(family)] if name in WHICH else phases(family, longer(CLEAN, 10))
+    same: dict[float, list[str]] = {1.0: whole} if name in WHICH else {}
+    rows = {}
+    for nuisance, log in NUISANCES.items():
+        share = log.budget_share
+        if share not in same:
+            same[share] = phases(family, longer(CLEAN, share))
+        if log is MODERATE:
+            rows[nuisance] = _moderate(truth_of_many, whole, readings)
+        else:
+            rows[nuisance] = _row(same[share], whole, [phases(family, log)])
+    return rows
 
 
-def _moderate(family: list[Parent], truth_of_first: list[str], whole: list[str]) -> Report:
+def _moderate(truth: list[str], whole: list[str] | None, readings: list[list[str]]) -> Report:
     """Many runs, each read several times, with intervals."""
-    more = family[len(truth_of_first) :]
-    truth = truth_of_first + (phases(more, CLEAN) if more else [])
-    readings = [phases(family, MODERATE, draw) for draw in MODERATE_DRAWS]
     said = [phase for reading in readings for phase in reading]
     runs = [i for _ in readings for i, phase in enumerate(truth) if phase != "undecided"]
     intervals = f1_intervals(*settled(truth * len(readings), said), runs)
-    return _row(truth, whole, readings) | {"f1_interval": intervals}
+    return _row(truth, whole or truth, readings) | {"f1_interval": intervals}
 
 
 def _row(truth: list[str], whole: list[str], readings: Sequence[list[str]]) -> Report:
-    """`whole` may be of the first runs only."""
+    """`whole` may be of the first runs only. Numbers of runs are not those of readings."""
     said = [phase for reading in readings for phase in reading]
     of_whole = [phase for reading in readings for phase in reading[: len(whole)]]
+    same_budget = summary(*settled(truth * len(readings), said))
+    same_budget |= {"n": {phase: n // len(readings) for phase, n in same_budget["n"].items()}}
     return {
         "longer": summary(*settled(whole * len(readings), of_whole)),
-        "same_budget": summary(*settled(truth * len(readings), said)),
+        "same_budget": same_budget | {"runs": same_budget["runs"] // len(readings)},
         "mistakes": confusions(truth * len(readings), said)[:4],
     }
 
@@ -172,59 +209,53 @@ def settled(truth: Sequence[str], said: Sequence[str]) -> tuple[list[str], list[
 # Other minds
 
 
-def other_minds(simulated: dict[str, list[Parent]]) -> Report:
+def learnt_tree(n: int) -> Any:
+    """A decision tree, fitted to the families that rules were made on."""
+    developed = [parent for name in DEVELOPED_ON for parent in simulate(name, n)]
+    return tree(*children(developed, MODERATE, 2), [parent.truth(parent.budget) for parent in developed])
+
+
+def other_mind(name: str, family: list[Parent], learnt: Any) -> Report:
     """Truth by mechanism, at the budget; where it is another at three budgets, `undecided` is right too."""
-    developed = [parent for name in DEVELOPED_ON for parent in simulated[name]]
-    learnt = tree(*children(developed, MODERATE, 2), [parent.truth(parent.budget) for parent in developed])
-    report: Report = {}
-    for name, family in simulated.items():
-        truth = [parent.truth(parent.budget) for parent in family]
-        may = [parent.truth(3 * parent.budget) != now for parent, now in zip(family, truth, strict=True)]
-        traces, runs = children(family, MODERATE, 3)
-        labels = label_runs(traces, runs)
-        sayings = {
-            "grokctl": labels["phase"].tolist(),
-            "decision tree": learnt.predict(evidence_table(traces, runs)).tolist(),
-            "Liu literally": labels["liu_phase"].tolist(),
-            "Huang literally": huang_literally(labels),
-            "last row": last_row(traces),
-        }
-        report[name] = {
-            "scores": {who: summary(truth, said, may) for who, said in sayings.items()},
-            "mistakes": confusions(truth, sayings["grokctl"])[:6],
-            "held_out": name in HELD_OUT,
-            "tree_saw_it": name in DEVELOPED_ON,
-        }
-        if name in HELD_OUT:
-            report[name]["logged_cleanly"] = summary(truth, phases(family, CLEAN, 3), may)
-    return report
+    truth = [parent.truth(parent.budget) for parent in family]
+    may = [parent.truth(3 * parent.budget) != now for parent, now in zip(family, truth, strict=True)]
+    traces, runs = children(family, MODERATE, 3)
+    labels = label_runs(traces, runs)
+    sayings = {
+        "grokctl": labels["phase"].tolist(),
+        "decision tree": learnt.predict(evidence_table(traces, runs)).tolist(),
+        "Liu literally": labels["liu_phase"].tolist(),
+        "Huang literally": huang_literally(labels),
+        "last row": last_row(traces),
+    }
+    scores = {who: summary(truth, said, may) for who, said in sayings.items()}
+    if name in HELD_OUT:
+        scores[CLEANLY] = summary(truth, phases(family, CLEAN, 3), may)
+    return {
+        "scores": scores,
+        "mistakes": confusions(truth, sayings["grokctl"])[:6],
+        "held_out": name in HELD_OUT,
+        "tree_saw_it": name in DEVELOPED_ON,
+    }
 
 
 # Metamorphic
 
 
-def metamorphic(simulated: dict[str, list[Parent]]) -> Report:
+def metamorphic(traces: pd.DataFrame, runs: pd.DataFrame) -> Report:
     """The share of decided labels that stay. (`undecided` may be decided by more rows: no change of mind.)"""
-    traces, runs = read_trained()
-    sources = {"trained": (traces, runs)}
-    for i, (name, family) in enumerate(simulated.items()):
-        sources[name] = children(family, MODERATE, 10 + i)
     changes: dict[str, Callable[..., tuple[pd.DataFrame, pd.DataFrame]]] = {
         "twice as dense": twice_as_dense,
         "flat rows appended": flat_rows_appended,
         "loss rescaled": loss_rescaled,
     }
-    report: Report = {}
-    for name, (traces, runs) in sources.items():
-        before = label_runs(traces, runs)["phase"]
-        after = {change: label_runs(*make(traces, runs))["phase"] for change, make in changes.items()}
-        report[name] = {
-            change: {
-                "stay": float((now == before)[before != "undecided"].mean()),
-                "mistakes": confusions(before[before != "undecided"], now[before != "undecided"])[:3],
-            }
-            for change, now in after.items()
-        } | {"runs": int((before != "undecided").sum())}
+    before = label_runs(traces, runs)["phase"]
+    decided = before != "undecided"
+    report: Report = {"runs": int(decided.sum())}
+    for change, make in changes.items():
+        after = label_runs(*make(traces, runs))["phase"]
+        stay, mistakes = float((after == before)[decided].mean()), confusions(before[decided], after[decided])[:3]
+        report[change] = {"stay": stay, "mistakes": mistakes}
     return report
 
 
@@ -259,18 +290,19 @@ def loss_rescaled(traces: pd.DataFrame, runs: pd.DataFrame) -> tuple[pd.DataFram
 # Confidence
 
 
-def confidence(simulated: dict[str, list[Parent]], trained: list[Parent], fresh: list[Parent]) -> Report:
-    """The label of a child, logged in one of six ways, against that of the clean run three times as long. `fitted` are
-    the scales of the developed families and the trained runs: the source of results.classify.calibration. Of those
-    each family is judged by scales without it."""
-    logs = ["none", "noise .03", "120 rows", "40 rows", "moderate, all together", "strong, all together"]
-    pools = {}
-    for name, family in {**simulated, "trained": trained, "fresh": fresh}.items():
-        third = 1 / 3 if name in WHICH else 1.0
-        now = phases(family, longer(CLEAN, third))
-        later = trained_phases(WHICH[name])[: len(family)] if name in WHICH else phases(family, longer(CLEAN, 3))
-        parts = [_stays(family, longer(NUISANCES[log], third), now, later, 20 + i) for i, log in enumerate(logs)]
-        pools[name] = pd.concat(parts, ignore_index=True)
+def stays_or_not(name: str, family: list[Parent]) -> pd.DataFrame:
+    """The label of a child, logged in one of six ways, against that of the clean run three times as long."""
+    logs = ["none", "noise .03", "120 rows", "40 rows", MODERATELY, "strong, all together"]
+    third = 1 / 3 if name in WHICH else 1.0
+    now = phases(family, longer(CLEAN, third))
+    later = trained_phases(WHICH[name])[: len(family)] if name in WHICH else phases(family, longer(CLEAN, 3))
+    parts = [_stays(family, longer(NUISANCES[log], third), now, later, 20 + i) for i, log in enumerate(logs)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def confidence(pools: dict[str, pd.DataFrame]) -> Report:
+    """By family what `stays_or_not` found. `fitted` are the scales of the developed families and the trained runs: the
+    source of results.classify.calibration. Of those each family is judged by scales without it."""
     held_out = (*HELD_OUT, "fresh")
     developed = {name: pool for name, pool in pools.items() if name not in held_out}
     report: Report = {"fitted": asdict(fit_scales(developed)), "families": {}}
