@@ -26,9 +26,10 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 KNOBS = ClassifierSettings()
 
 
-def one(train, val, **facts):
+def one(train, val, *, from_step=0, **facts):
     """A run alone, ready to be examined."""
     steps = eval_steps()
+    steps = steps[steps >= from_step]
     train, val = (x(steps) if callable(x) else np.broadcast_to(x, len(steps)) for x in (train, val))
     traces = pd.DataFrame({"run_id": "a", "step": steps, "train_accuracy": train, "val_accuracy": val})
     run = {"run_id": "a", "outcome": "ended", "steps": BUDGET, "chance_accuracy": CHANCE} | facts
@@ -61,6 +62,23 @@ def test_the_neighbour_of_a_short_delay_is_grokking_with_the_numbers():
     assert nearest.phase == "grokking"
     assert [answer.question for answer in nearest.failed] == ["the delay is 1,000 steps or more"]
     assert nearest.failed[0].measured.startswith(f"{found.label['delay']:,.0f}, on the lines between rows")
+
+
+@pytest.mark.parametrize(
+    ("val", "from_step", "words"),
+    [
+        (0.4, 0, "what training held before validation left chance is not in the trace"),
+        (learns(9000), 5000, "what training held before validation left chance is not in the trace"),
+        (learns(9000), 3000, "3 times earlier the trace had not begun"),
+        (learns(9000), 0, "3 times earlier it had 0.4"),
+        (CHANCE, 0, "validation accuracy never left chance for good"),
+    ],
+)
+def test_whether_training_had_stalled_is_told_where_it_was_seen(val, from_step, words):
+    found = examine(one(learns(300, high=0.4), val, from_step=from_step), "a", KNOBS)
+    together = CRITERIA["together"].measured(found.numbers, KNOBS)
+    assert words in together
+    assert "nan" not in together
 
 
 def test_a_moved_knob_changes_the_label_and_a_smaller_move_does_not():

@@ -24,7 +24,7 @@ from results.classify import calibration
 from results.classify.batch import BoolArray, FloatArray
 from results.classify.evidence import Evidence
 from results.classify.facts import Facts
-from results.classify.measure import EPSILON, above_chance_level, memorized_level
+from results.classify.measure import EPSILON, above_chance_level, memorized_level, stalled_level
 from results.classify.settings import ClassifierSettings
 
 FLOOR = 0.002
@@ -159,12 +159,11 @@ def _arriving(e: Evidence, settings: ClassifierSettings) -> FloatArray:
 def _together(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -> FloatArray:
     """Of the parts of progression the one that decides: the nearest to failing, or what fails most surely."""
     e, error, of_means = evidence, np.hypot(evidence.error_onset, FLOOR), np.hypot(evidence.error_held, FLOOR)
-    stalled = facts.chance + settings.progression_held * (e.held_before - facts.chance)
     norm = np.nan_to_num((e.norm_change + settings.progression_norm_fall) / NORM_ERROR, nan=np.inf)
     parts = (
         (e.held_before - memorized_level(facts, settings)) / of_means,
         (e.theta_train - EPSILON - e.onset_train_accuracy) / error,
-        (e.held_early - stalled) / of_means,
+        (e.held_early - stalled_level(e.held_before, facts, settings)) / of_means,
         (e.train_gain - settings.progression_gain) / error,
         norm,
     )

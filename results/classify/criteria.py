@@ -58,12 +58,14 @@ def _fallen(n: Numbers, s: ClassifierSettings) -> str:
 def _together(n: Numbers, s: ClassifierSettings) -> str:
     if n["t_onset"] != n["t_onset"]:
         return "validation accuracy never left chance for good"
-    held, at_onset = n["held_before"], n["onset_train_accuracy"]
+    held, early, at_onset = n["held_before"], n["held_early"], n["onset_train_accuracy"]
+    if held != held:
+        return "what training held before validation left chance is not in the trace"
+    had = f"it had {acc(early)} ({acc(n['stalled_level'])} wanted)" if early == early else "the trace had not begun"
     parts = [
         f"before validation left chance, at step {steps(n['t_onset'])}, training held {acc(held)} "
         f"({acc(n['memorized_level'])} wanted), and then {acc(at_onset)} (below {acc(n['theta_train'])} wanted)",
-        f"{s.progression_stall:g} times earlier it had {acc(n['held_early'])} "
-        f"({acc(n['chance'] + s.progression_held * (held - n['chance']))} wanted)",
+        f"{s.progression_stall:g} times earlier {had}",
         f"it then gained {acc(n['train_gain'])} ({s.progression_gain:g} wanted)",
     ]
     if n["norm_change"] == n["norm_change"]:
@@ -199,7 +201,8 @@ CRITERIA: Mapping[str, Criterion] = {
         question=lambda n, s: "an accuracy is still rising, or the run stopped early", measured=_unfinished
     ),
 }
-"""In the order in which the rules first ask. `table.Reading.numbers` computes `above_level` and `memorized_level`."""
+"""In the order in which the rules first ask. `table.Reading.numbers` computes `above_level`, `memorized_level` and
+`stalled_level`."""
 
 
 def _train_level(n: Numbers, s: ClassifierSettings) -> float:

@@ -285,6 +285,11 @@ def memorized_level(facts: Facts, settings: ClassifierSettings) -> FloatArray:
     return np.asarray(facts.chance + share * (1 - facts.chance))
 
 
+def stalled_level(held_before: FloatArray, facts: Facts, settings: ClassifierSettings) -> FloatArray:
+    """What training must have had progression_stall times earlier than the onset to say that it had stalled."""
+    return np.asarray(facts.chance + settings.progression_held * (held_before - facts.chance))
+
+
 def luck(facts: Facts, settings: ClassifierSettings) -> FloatArray:
     """chance_sigmas standard deviations of the share of right guesses among the validation examples; 0 if their number
     is unknown."""

@@ -14,7 +14,7 @@ from results.classify.batch import BoolArray, FloatArray, IntArray
 from results.classify.confidence import Sureness, above_chance, delay_interval, sureness
 from results.classify.evidence import Evidence
 from results.classify.facts import Facts
-from results.classify.measure import EPSILON, above_chance_level, memorized_level
+from results.classify.measure import EPSILON, above_chance_level, memorized_level, stalled_level
 from results.classify.settings import ClassifierSettings
 
 ACCURACY_UNIT = 0.1
@@ -158,12 +158,11 @@ def progression_sign(evidence: Evidence, facts: Facts, settings: ClassifierSetti
     """The least of: a part was memorized, not all of it was, training stalled, it rose together with validation, the
     norm did not fall (where it was measured). NaN where validation never rose."""
     e = evidence
-    stalled = facts.chance + settings.progression_held * (e.held_before - facts.chance)
     norm = np.nan_to_num((e.norm_change + settings.progression_norm_fall) / ACCURACY_UNIT, nan=1.0)
     parts = (
         (e.held_before - memorized_level(facts, settings)) / ACCURACY_UNIT,
         (e.theta_train - EPSILON - e.onset_train_accuracy) / ACCURACY_UNIT,
-        (e.held_early - stalled) / ACCURACY_UNIT,
+        (e.held_early - stalled_level(e.held_before, facts, settings)) / ACCURACY_UNIT,
         (e.train_gain - settings.progression_gain) / ACCURACY_UNIT,
         norm,
     )
