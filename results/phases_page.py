@@ -36,9 +36,10 @@ interval between two rows; its step is where the straight line of log odds betwe
 The *confidence* of a label is the probability that the same run, logged without noise, densely and for {horizon:g}
 times as long, has the same label. Two things are asked of the trace: how far each quantity that decided lies from its
 threshold, in standard errors of the trace's own noise (what a row differs from the middle of its neighbours by); and,
-where the phase is about what was not seen, where validation ends if it goes on as it went over the last half of the
-steps. How often either went well is fitted, and so is how much less sure one can be of runs of another kind
-([report](evidence/proof/report.md)). Pass 2 adds what the interval of D50 covers, and `undecided` has none.
+where the phase is about what was not seen, where validation (and training, where nothing is fitted yet) ends if it goes
+on as it went over the last half of the steps. How often either went well is fitted, and so is how much less sure one
+can be of runs of another kind ([report](evidence/proof/report.md)). Pass 2 adds what the interval of D50 covers, and
+`undecided` has none.
 """
 
 EXAMPLES = """\

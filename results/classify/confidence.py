@@ -7,8 +7,9 @@ Three things can come between, and each is asked of the trace itself.
              the trace's own noise (results.classify.noise) is safe, whatever its length. The shortest one counts.
     side     A delay is known but for a part of the gaps between rows, and noise: the probability that it lies on the
              label's side of delta_steps.
-    outlook  What has been seen stays so; what has not been seen yet may come. Validation goes on as it went over the
-             last half of the steps, for as many doublings as three budgets are: how far from a threshold does it end?
+    outlook  What has been seen stays so; what has not been seen yet may come. Validation (and training, where nothing
+             is fitted yet) goes on as it went over the last half of the steps, for as many doublings as three budgets
+             are: how far from a threshold does it end?
 
 Their product, put on the scale of what held in families of runs that the scales were not fitted to
 (results.classify.calibration), is the confidence. `undecided` claims no phase: 0.

@@ -278,8 +278,8 @@ def above_chance_level(facts: Facts, settings: ClassifierSettings) -> FloatArray
 
 
 def memorized_level(facts: Facts, settings: ClassifierSettings) -> FloatArray:
-    """What a training accuracy must exceed at the onset to say that a part was memorized by then: progression_floor
-    where the size of the training set is unknown."""
+    """What training must have held before the onset to say that a part was memorized: progression_floor where the size
+    of the training set is unknown."""
     enough = settings.progression_examples / positive(facts.n_train)
     share = np.fmin(np.maximum(enough, settings.progression_least), settings.progression_floor)
     return np.asarray(facts.chance + share * (1 - facts.chance))
