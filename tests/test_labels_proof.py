@@ -16,6 +16,7 @@ from parent import Parent, definition
 from run import (
     CALIBRATED_ON,
     DEVELOPED_ON,
+    MODERATE_TIMES,
     QUICK,
     TRAINED_TOGETHER,
     WHICH,
@@ -363,7 +364,7 @@ def test_a_small_report_is_made_without_the_held_out_families():
     report |= {part: REPORT[part] for part in QUICK} | {"seconds": 1, "cpu_seconds": 1}
     assert report["held_out"] == []
     assert set(report["invariance"]) == {*DEVELOPED_ON, *WHICH, TRAINED_TOGETHER}
-    assert report["invariance"]["sigmoids"]["moderate, all together"]["same_budget"]["runs"] <= 4 * 9
+    assert report["invariance"]["sigmoids"]["moderate, all together"]["same_budget"]["runs"] <= 4 * MODERATE_TIMES
     assert "left unseen" in page(report)
 
 

@@ -35,11 +35,7 @@ DRAWN_ONLY = ["train_loss", "val_loss", "param_norm"]
 """Stored with three digits. (The norm decides where progression ends; three digits are enough for its 5 %.)"""
 FACTS = ["train_size", "val_size", "train_fraction", "chance_accuracy", "steps", "outcome"]
 SOURCE = ["sweep", "run_id"]
-VIEWS = {
-    "log": "over the logarithm of the step",
-    "steps": "over the step",
-    "numbers": "",
-}
+VIEWS = ("log", "steps", "numbers")
 OF_THE_LOG_AXIS = """\
 Steps are absolute: 1,000 steps
 are wide at the left of the logarithmic axis and narrow at its right."""
@@ -48,8 +44,7 @@ NUMBERS_LINES = 28
 AS_NUMBERS = """\
 Each block is one network that was trained once: a line for some of its steps, with accuracy on the training examples
 and on validation examples that it never trains on, both losses and the norm of all parameters. Between these lines
-nothing is told. The header has the sizes of both sets, chance and the budget. Nothing is said of the task.
-"""
+nothing is told. The header has the sizes of both sets, chance and the budget. Nothing is said of the task."""
 
 
 def main() -> None:
@@ -148,12 +143,19 @@ def draw(folder: Path, out: Path, view: str = "log") -> None:
 
 def _definitions(folder: Path, view: str) -> str:
     """What readers are told, fitted to what they see."""
-    title, panel, rest = (folder / "DEFINITIONS.md").read_text().split("\n\n", 2)
-    if view != "log":
-        rest = rest.replace(OF_THE_LOG_AXIS, "Steps are absolute.")
-    if view == "numbers":
-        return "\n\n".join([title, AS_NUMBERS.strip(), rest])
-    return "\n\n".join([title, panel.replace(VIEWS["log"], VIEWS[view]), rest])
+    text = (folder / "DEFINITIONS.md").read_text()
+    if view == "log":
+        return text
+    title, panel, rest = text.replace(OF_THE_LOG_AXIS, "Steps are absolute.").split("\n\n", 2)
+    over_steps = panel.replace("over the logarithm of the step", "over the step")
+    return "\n\n".join([title, AS_NUMBERS if view == "numbers" else over_steps, rest])
+
+
+def _facts(item: Any) -> str:
+    return (
+        f"{item.train_size} training, {item.val_size} validation examples, chance {item.chance_accuracy:.2g}, "
+        f"budget {item.steps:,} steps"
+    )
 
 
 def _numbers(item: Any, run: pd.DataFrame) -> str:
@@ -162,10 +164,7 @@ def _numbers(item: Any, run: pd.DataFrame) -> str:
     wanted = np.concatenate([log, np.linspace(0, step[-1], NUMBERS_LINES)])
     rows = run.iloc[np.unique(np.searchsorted(step, np.minimum(wanted, step[-1])))]
     table = rows.drop(columns="item").to_string(index=False, float_format=lambda x: f"{x:.3g}")
-    return (
-        f"# {item.item}: {item.train_size} training, {item.val_size} validation examples, chance "
-        f"{item.chance_accuracy:.2g}, budget {item.steps:,} steps\n{table}\n"
-    )
+    return f"# {item.item}: {_facts(item)}\n{table}\n"
 
 
 def _sheet(items: pd.DataFrame, traces: pd.DataFrame, path: Path, view: str) -> None:
@@ -191,11 +190,7 @@ def _panel(above: Any, below: Any, item: Any, run: pd.DataFrame, view: str) -> N
     above.axhline(0.9, color="gray", ls="--", lw=0.7)
     above.set(ylim=(-0.03, 1.03), xscale=scale, xlim=(1 if view == "log" else 0, item.steps * 1.05))
     above.grid(True, which="both", axis="x", alpha=0.25)
-    above.set_title(
-        f"{item.item}\n{item.train_size} training, {item.val_size} validation examples, chance "
-        f"{item.chance_accuracy:.2g}, budget {item.steps:,} steps",
-        fontsize=9,
-    )
+    above.set_title(f"{item.item}\n{_facts(item)}", fontsize=9)
     above.tick_params(labelbottom=False)
     above.legend(loc="center left", fontsize=7, framealpha=0.6)
     for name, color in (("train_loss", "#1f4e9c"), ("val_loss", "#d9601a")):

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -91,9 +91,10 @@ def long_parts(names: Sequence[str], n: int, n_trained: int | None = None) -> Re
     # Those that take longest come first.
     families = [*DEVELOPED_ON, *WHICH, *(name for name in names if name not in DEVELOPED_ON), RESAMPLED]
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as processes:
-        found = list(processes.map(partial(of_family, n=n, n_trained=n_trained, learnt=learnt), families))
+        found = processes.map(partial(of_family, n=n, n_trained=n_trained, learnt=learnt), families)
+        reports = dict(zip(families, found, strict=True))
     parts: Report = {
-        part: {name: report[part] for name, report in zip(families, found, strict=True) if part in report}
+        part: {name: report[part] for name, report in reports.items() if part in report}
         for part in ("invariance", "other_minds", "metamorphic", "pool", "read")
     }
     truth, readings = zip(*parts["read"].values(), strict=True)
@@ -102,7 +103,7 @@ def long_parts(names: Sequence[str], n: int, n_trained: int | None = None) -> Re
     return {
         "classifier_version": CLASSIFIER_VERSION,
         "parents_a_family": n,
-        "runs": {name: report["runs"] for name, report in zip(families, found, strict=True) if name in WHICH},
+        "runs": {name: reports[name]["runs"] for name in WHICH},
         "held_out": [name for name in HELD_OUT if name in names],
         "held_out_before": [name for name in HELD_OUT_BEFORE if name in names],
         **{part: parts[part] for part in ("invariance", "other_minds", "metamorphic")},
@@ -161,8 +162,8 @@ def invariance(name: str, family: list[Parent], truth_of_many: list[str], readin
     """Each nuisance alone and together; against the clean parent ten times as long (of trained runs: the whole dense
     run), and against the clean parent cut at the child's budget. For the log of which goals are set the same runs and
     more of the family were read before, several times."""
-    whole = trained_phases(WHICH[name])[: len(family)] if name in WHICH else phases(family, longer(CLEAN, 10))
-    same: dict[float, list[str]] = {1.0: whole} if name in WHICH else {}
+    same = {1.0: truth_of_many[: len(family)]}
+    whole = same[1.0] if name in WHICH else phases(family, longer(CLEAN, 10))
     rows = {}
     for nuisance, log in NUISANCES.items():
         share = log.budget_share
@@ -196,6 +197,7 @@ def _row(truth: list[str], whole: list[str], readings: Sequence[list[str]]) -> R
     }
 
 
+@cache
 def trained_phases(which: str) -> list[str]:
     return label_runs(*read_trained(which))["phase"].tolist()
 
