@@ -76,7 +76,12 @@ def _phases(settings: ClassifierSettings) -> Iterator[str]:
 
 def _rules(settings: ClassifierSettings) -> str:
     """The rules in order, each with its criteria as questions under the usual thresholds."""
-    unknown = dict.fromkeys(("theta_train",), settings.theta) | {"above_level": settings.above_chance}
+    numbers = {
+        "theta_train": settings.theta,
+        "above_level": settings.above_chance,
+        "declined_level": settings.validation_level - settings.slack,
+        "late_gain_level": settings.semi_gain,
+    }
     lines = [
         "## The rules, in order",
         "",
@@ -87,7 +92,7 @@ def _rules(settings: ClassifierSettings) -> str:
         "|---|---|---|",
     ]
     for rule in RULES:
-        needs = "; ".join(question_of(need, unknown, settings) for need in rule.needs) or "no other rule does"
+        needs = "; ".join(question_of(need, numbers, settings) for need in rule.needs) or "no other rule does"
         lines.append(f"| `{rule.name}` | `{rule.phase}` | {needs} |")
     return "\n".join(lines)
 
@@ -144,8 +149,8 @@ def _first_of_each(folder: Path, modulus: int, settings: ClassifierSettings) -> 
 
 def _first_of_fresh(folder: Path, settings: ClassifierSettings) -> dict[str, tuple[SortedRuns, str]]:
     """By phase, a run of those that the proof keeps densely."""
-    runs = pd.read_csv(folder / "fresh_before_runs.csv")
-    traces = pd.read_parquet(folder / "fresh_before_traces.parquet").merge(runs[["run_id", "train_size", "val_size"]])
+    runs = pd.read_csv(folder / "fresh_for_8_runs.csv")
+    traces = pd.read_parquet(folder / "fresh_for_8_traces.parquet").merge(runs[["run_id", "train_size", "val_size"]])
     for split in ("train", "val"):
         traces[f"{split}_accuracy"] = traces[f"{split}_correct"] / traces[f"{split}_size"]
     columns = ["run_id", "step", "train_accuracy", "val_accuracy", "param_norm"]

@@ -259,8 +259,22 @@ def test_what_leaves_chance_early_and_rises_late_is_semi_grokking():
     result = label(learns(300), CHANCE + first + second)
     assert result.t_onset - result.t_train < 1000
     assert result.phase == "semi-grokking"
-    assert "half of its rise only at step" in result.why
-    assert label(learns(300), CHANCE + 4 * first + second / 4).phase == "memorization"
+    assert "was at 0.159 1,000 steps later, and ends at 0.759" in result.why
+    assert label(learns(300), CHANCE + 4 * first + second / 6).phase == "memorization"
+
+
+def test_a_rise_in_two_plateaus_is_semi_grokking_if_the_second_is_high_enough():
+    """Most of validation's rise comes with training's, as in power2022_fig4_outliers_small; readers see the rest."""
+    first, second = rise(STEPS, 300, high=0.45, width=0.02), rise(STEPS, 5000, high=1, width=0.02)
+    for gain, phase in ((0.11, "memorization"), (0.14, "semi-grokking")):
+        found = label(learns(300), CHANCE + first + gain * (1 - CHANCE) * second)
+        assert (found.phase, "partial_from_start" in flags(found)) == (phase, phase == "memorization")
+
+
+def test_one_or_two_examples_more_are_no_late_rise():
+    for more, phase in ((2, "memorization"), (3, "semi-grokking")):
+        val = np.where(STEPS < 300, 1, np.where(STEPS < 8000, 5, 5 + more)) / 12
+        assert label(learns(300), val, val_size=12, chance_accuracy=1 / 12).phase == phase
 
 
 def test_surges_are_counted():
@@ -356,7 +370,7 @@ def test_a_coarse_log_does_not_shorten_or_stretch_the_delay_of_a_rise():
             found = label(*ramps, steps=steps)
             assert found.phase == phase
             assert found.delay == pytest.approx(late, abs=0.25 * gap)
-    partial = [np.interp(dense, (first, first + 2000), (CHANCE, top)) for first, top in ((1000, 1), (2700, 0.5))]
+    partial = [np.interp(dense, (first, first + 2000), (CHANCE, top)) for first, top in ((1000, 1), (2000, 0.5))]
     assert label(*partial, steps=dense).phase == "memorization"
     late = np.interp(dense, (4000, 6000), (CHANCE, 0.5))
     assert label(partial[0], late, steps=dense).phase == "semi-grokking"
@@ -462,7 +476,39 @@ def test_rows_that_collapse_do_not_put_off_a_crossing():
     assert label(spiked, CHANCE).t_train == pytest.approx(label(alone, CHANCE).t_train, rel=0.02)
 
 
-def test_validation_below_what_it_held_is_warned_of():
-    steps_back = np.where(STEPS > 0.6 * BUDGET, 0.7, learns(300)(STEPS))
-    assert "fell_again" in flags(label(learns(100), steps_back))
+def test_validation_that_ends_below_what_it_held_has_declined():
+    def back_to(level):
+        return np.where(STEPS > 0.6 * BUDGET, level, learns(300)(STEPS))
+
+    for level, phase in ((0.7, "ungrokking"), (0.84, "ungrokking"), (0.86, "comprehension")):
+        found = label(learns(100), back_to(level))
+        assert (found.phase, found.ungrokking_kind) == (phase, "declined" if phase == "ungrokking" else "")
+    assert "held 0.9 from step 374 and ends at 0.7" in label(learns(100), back_to(0.7)).why
+    assert label(learns(100), back_to(0.4)).ungrokking_kind == "collapsed"
+
+
+def test_both_that_rise_together_to_less_than_half_are_no_progression():
+    """A narrow network that rises from .50 to .62, and validation with it to .15, has not progressed, readers agree."""
+    for top, phase in ((0.45, "confusion"), (0.55, "progression")):
+        found = label(PARTLY * 0.8, TOGETHER * top)
+        assert (found.phase, "partial" in flags(found)) == (phase, phase == "progression")
+
+
+def test_what_rises_too_slowly_to_arrive_is_confusion():
+    """Both gain more than .05 in the last steps; at three times the steps one would have .53, the other 1."""
+    since = np.log(np.maximum(STEPS, 0.5 * BUDGET) / (0.5 * BUDGET))
+    for slope, phase in ((0.28, "confusion"), (0.8, "undecided")):
+        assert label(0.05 + slope * since, CHANCE).phase == phase
+
+
+def test_one_example_less_is_no_decline():
+    for right, phase in ((10, "comprehension"), (9, "ungrokking")):
+        val = np.where(STEPS > 0.6 * BUDGET, right, np.where(STEPS > 300, 11, 1)) / 12
+        assert label(learns(100), val, val_size=12, chance_accuracy=1 / 12).phase == phase
+
+
+def test_a_decline_of_both_accuracies_is_warned_of():
+    steps_back = [np.where(STEPS > 0.6 * BUDGET, 0.8, learns(at)(STEPS)) for at in (100, 300)]
+    found = label(*steps_back)
+    assert (found.phase, "fell_again" in flags(found)) == ("comprehension", True)
     assert "fell_again" not in flags(label(learns(100), learns(300)))

@@ -15,15 +15,15 @@ from results.classify.batch import FloatArray
 
 DISTANCES = (0.0, 0.2, 0.4, 1.0, 1.8, 3.0, 7.0, 31.0)
 """Knots of `reading`: of the least certain quantity, in standard errors from its threshold."""
-READING = (0.691, 0.759, 0.846, 0.937, 0.978, 0.983, 0.996, 0.998)
+READING = (0.7, 0.746, 0.841, 0.932, 0.97, 0.983, 0.996, 0.997)
 
 TRENDS = (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
 """Knots of `outlook`: of the least certain quantity where its trend leads, in units of what trends err by."""
-OUTLOOK = (0.728, 0.728, 0.728, 0.815, 0.883, 0.925, 0.986)
+OUTLOOK = (0.746, 0.746, 0.746, 0.796, 0.849, 0.932, 0.96)
 
 PRODUCTS = (0.5, 0.65, 0.8, 0.9, 1.0)
 """Knots of `strangers`. Of the few labels with less than the first little can be told apart."""
-STRANGERS = (0.508, 0.683, 0.78, 0.897, 0.969)
+STRANGERS = (0.5, 0.656, 0.792, 0.898, 0.967)
 
 
 def reading(distance: FloatArray, shares: tuple[float, ...] = READING) -> FloatArray:

@@ -25,7 +25,14 @@ from results.classify import calibration
 from results.classify.batch import BoolArray, FloatArray
 from results.classify.evidence import Evidence
 from results.classify.facts import Facts
-from results.classify.measure import EPSILON, above_chance_level, memorized_level, stalled_level
+from results.classify.measure import (
+    EPSILON,
+    above_chance_level,
+    declined_level,
+    late_gain_level,
+    memorized_level,
+    stalled_level,
+)
 from results.classify.settings import ClassifierSettings
 
 FLOOR = 0.002
@@ -52,19 +59,18 @@ NOTICED = 2.0
 DECIDED_ON: Mapping[str, tuple[str, ...]] = {
     "collapsed": ("fallen", "train"),
     "forgot": ("fallen", "train"),
-    "progression": ("level", "together"),
-    "partial_progression": ("level", "above", "together"),
-    "no_yes": ("level", "train"),
-    "delayed": ("level", "together"),
-    "prompt": ("level", "together"),
-    "partial_late": ("level", "above", "together", "train", "arriving"),
-    "partial_from_start": ("level", "above", "together", "train", "arriving"),
+    "declined": ("level", "declined", "fallen", "train"),
+    "progression": ("level", "declined", "together"),
+    "partial_progression": ("level", "risen", "above", "together"),
+    "no_yes": ("level", "declined", "train"),
+    "delayed": ("level", "declined", "together"),
+    "prompt": ("level", "declined", "together"),
+    "partial_late": ("level", "above", "together", "train", "arriving", "late_rise"),
+    "partial_from_start": ("level", "above", "together", "train", "arriving", "late_rise"),
     "fitted_only": ("above", "train", "steady_val"),
-    "nothing": ("above", "train", "steady_val", "steady_train"),
+    "nothing": ("above", "train", "creeping", "fitting"),
 }
 """By rule, the quantities that another label hangs on."""
-LATE, PROMPT = ("delayed", "partial_late"), ("prompt", "partial_from_start")
-"""Rules that say a delay is long, or short."""
 MAY_COME = ("partial_late", "partial_from_start", "fitted_only", "nothing")
 """Rules whose phase is about what was not seen."""
 AT_CHANCE = ("fitted_only", "nothing")
@@ -73,10 +79,14 @@ QUESTIONS: Mapping[str, str] = {
     "level": "whether validation holds its level",
     "train": "whether training holds its level",
     "above": "whether validation ends well above chance",
+    "risen": "whether validation had risen",
     "fallen": "whether validation has collapsed",
+    "declined": "whether validation has left its level for good",
     "together": "whether it is progression",
     "steady_val": "whether validation is still rising",
-    "steady_train": "whether training is still rising",
+    "creeping": "whether validation is on its way to its level",
+    "fitting": "whether training is on its way to its level",
+    "late_rise": "how much validation gained late",
     "arriving": "whether validation is on its way to its level",
     "delay": "whether the delay is long",
 }
@@ -141,20 +151,37 @@ def in_standard_errors(evidence: Evidence, facts: Facts, settings: ClassifierSet
         "level": np.abs(level) / np.hypot(e.error_val, FLOOR),
         "train": np.abs(train) / np.hypot(e.error_train, FLOOR),
         "above": np.abs(e.final_val_accuracy - above_chance_level(facts, settings)) / final,
+        "risen": np.abs(g_peak - settings.peak) / final,
         "fallen": np.abs(settings.collapse * g_peak - g_final) / final,
+        "declined": np.abs(declined_level(facts, settings) - e.final_val_accuracy) / final,
+        "late_rise": np.abs(e.final_val_accuracy - e.val_when_late - late_gain_level(facts, settings))
+        / np.hypot(final, e.error_when_late),
         "together": _together(evidence, facts, settings),
         "steady_val": -e.rise_val / np.hypot(e.error_rise_val, FLOOR),
-        "steady_train": -e.rise_train / np.hypot(e.error_rise_train, FLOOR),
-        "arriving": _arriving(e, settings),
+        "creeping": _creeping(e, settings),
+        "fitting": _fitting(e, settings),
+        "arriving": np.minimum(_creeping(e, settings), _speeding(e, settings)),
     }
 
 
-def _arriving(e: Evidence, settings: ClassifierSettings) -> FloatArray:
-    """How surely validation does not creep to its level, and does not rise faster and faster."""
-    noise = np.hypot(e.error_rise_val, FLOOR)
+def _creeping(e: Evidence, settings: ClassifierSettings) -> FloatArray:
+    """How surely validation does not creep to its level..."""
     leads = (settings.validation_level - e.leads_to) / np.hypot(e.error_leads_to, FLOOR)
+    return np.maximum(-e.creep_val / np.hypot(e.error_rise_val, FLOOR), leads)
+
+
+def _speeding(e: Evidence, settings: ClassifierSettings) -> FloatArray:
+    """...and does not rise faster and faster."""
     speed = np.log2(settings.accelerating / np.maximum(e.speeding, 1e-9)) / np.hypot(e.error_speeding, SPEED_FLOOR)
-    return np.minimum(np.maximum(-e.creep_val / noise, leads), np.maximum(-e.rise_val / noise, speed))
+    return np.maximum(-e.rise_val / np.hypot(e.error_rise_val, FLOOR), speed)
+
+
+def _fitting(e: Evidence, settings: ClassifierSettings) -> FloatArray:
+    """How surely training does neither."""
+    leads = (e.theta_train - e.leads_train_to) / np.hypot(e.error_leads_train_to, FLOOR)
+    octaves = np.log2(settings.accelerating / np.maximum(e.speeding_train, 1e-9))
+    speed = octaves / np.hypot(e.error_speeding_train, SPEED_FLOOR)
+    return np.maximum(-e.rise_train / np.hypot(e.error_rise_train, FLOOR), np.minimum(leads, speed))
 
 
 def _together(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -> FloatArray:
@@ -182,10 +209,9 @@ def side_share(evidence: Evidence, rule: np.ndarray, settings: ClassifierSetting
     which the curve may stray by a part of the gap, and noise moves it beyond them."""
     e = evidence
     train = _step_error(e.t_train_lo, e.t_train_hi, e.error_t_train)
-    whole = _share_above(e.t_val - e.t_train, train, _step_error(e.t_val_lo, e.t_val_hi, e.error_t_val), settings)
-    half = _share_above(e.t_half - e.t_train, train, _step_error(e.t_half_lo, e.t_half_hi, e.error_t_half), settings)
-    late = np.where(np.isin(rule, ("delayed", "prompt")), whole, half)
-    share = np.where(np.isin(rule, LATE), late, np.where(np.isin(rule, PROMPT), 1 - late, 1.0))
+    val = _step_error(e.t_val_lo, e.t_val_hi, e.error_t_val)
+    late = ndtr((e.t_val - e.t_train - settings.delta_steps) / np.maximum(np.hypot(train, val), STEP_FLOOR))
+    share = np.where(rule == "delayed", late, np.where(rule == "prompt", 1 - late, 1.0))
     return np.asarray(np.nan_to_num(share, nan=1.0))
 
 
@@ -196,11 +222,6 @@ def delay_interval(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
 
 def _step_error(low: FloatArray, high: FloatArray, noise: FloatArray) -> FloatArray:
     return np.hypot(BETWEEN_ROWS * (high - low), CROSSING_NOISE * noise)
-
-
-def _share_above(delay: FloatArray, one: FloatArray, other: FloatArray, settings: ClassifierSettings) -> FloatArray:
-    error = np.maximum(np.hypot(one, other), STEP_FLOOR)
-    return np.asarray(ndtr((delay - settings.delta_steps) / error))
 
 
 def where_it_leads(evidence: Evidence, facts: Facts, rule: np.ndarray, settings: ClassifierSettings) -> FloatArray:

@@ -97,12 +97,9 @@ def _above(n: Numbers, s: ClassifierSettings) -> str:
 
 
 def _late_rise(n: Numbers, s: ClassifierSettings) -> str:
-    if n["t_half"] != n["t_half"]:
-        return "it never left chance for good"
-    later = n["t_half"] - n["t_train"]
-    at = f"it has half of its rise {crossing(n['t_half_lo'], n['t_half_hi'])}"
-    side = "after" if later >= 0 else "before"
-    return at if later != later else f"{at}, {steps(abs(later))} steps {side} that"
+    if n["val_when_late"] != n["val_when_late"]:
+        return "the trace does not tell"
+    return f"it had {acc(n['val_when_late'])} by then and ends at {acc(n['final_val_accuracy'])}"
 
 
 def _early(n: Numbers, s: ClassifierSettings) -> str:
@@ -124,18 +121,21 @@ def _val_unfinished(n: Numbers, s: ClassifierSettings) -> str:
 
 
 def _val_arriving(n: Numbers, s: ClassifierSettings) -> str:
+    speeding = f"it gains {n['speeding']:.2g} times as fast as before ({s.accelerating:g} would be speeding up)"
+    return f"{_early(n, s)}{_creeping(n, s)}{', and ' + speeding if n['creep_val'] > 0 else ''}"
+
+
+def _creeping(n: Numbers, s: ClassifierSettings) -> str:
     if not n["creep_val"] > 0:
-        return f"{_early(n, s)}validation accuracy creeps no more"
+        return "validation accuracy creeps no more"
     how = "rises" if n["rise_val"] > 0 else "creeps up"
-    return (
-        f"{_early(n, s)}validation accuracy {how}; going on so it leads to {acc(n['leads_to'])} at "
-        f"{s.finish_within:g} times the steps, and it gains {n['speeding']:.2g} times as fast as before "
-        f"({s.accelerating:g} would be speeding up)"
-    )
+    leads = f"going on so it leads to {acc(n['leads_to'])} at {s.finish_within:g} times the steps"
+    return f"validation accuracy {how}; {leads}"
 
 
 def _unfinished(n: Numbers, s: ClassifierSettings) -> str:
-    return f"{_early(n, s)}{_rising('val', n)}; {_rising('train', n)}"
+    leads = f"leads to {acc(n['leads_train_to'])}, at {n['speeding_train']:.2g} times the pace of before"
+    return f"{_early(n, s)}{_creeping(n, s)}; {_rising('train', n)}{'; it ' + leads if n['rise_train'] > 0 else ''}"
 
 
 def _rows(n: Numbers, s: ClassifierSettings) -> str:
@@ -161,6 +161,10 @@ CRITERIA: Mapping[str, Criterion] = {
     "fallen": Criterion(
         question=lambda n, s: f"validation accuracy ends at {s.collapse:g} or less of its maximum", measured=_fallen
     ),
+    "declined": Criterion(
+        question=lambda n, s: f"validation accuracy ends below {acc(n['declined_level'])}",
+        measured=lambda n, s: f"ends at {acc(n['final_val_accuracy'])}",
+    ),
     "holds_training": Criterion(
         question=lambda n, s: f"training accuracy ends at {acc(_train_level(n, s) - s.slack)} or more",
         measured=lambda n, s: f"ends at {acc(n['final_train_accuracy'])}",
@@ -183,7 +187,8 @@ CRITERIA: Mapping[str, Criterion] = {
     ),
     "late_rise": Criterion(
         question=lambda n, s: (
-            f"half of validation's rise comes {steps(s.delta_steps)} steps or more after training is fitted"
+            f"validation accuracy gains {acc(n['late_gain_level'])} or more after {steps(s.delta_steps)} steps have "
+            "passed since training was fitted"
         ),
         measured=_late_rise,
     ),
@@ -198,11 +203,15 @@ CRITERIA: Mapping[str, Criterion] = {
         question=lambda n, s: "validation accuracy is still rising, or the run stopped early", measured=_val_unfinished
     ),
     "unfinished": Criterion(
-        question=lambda n, s: "an accuracy is still rising, or the run stopped early", measured=_unfinished
+        question=lambda n, s: (
+            f"an accuracy is on its way to its level within {s.finish_within:g} times the steps, or training speeds "
+            "up, or the run stopped early"
+        ),
+        measured=_unfinished,
     ),
 }
-"""In the order in which the rules first ask. `table.Reading.numbers` computes `above_level`, `memorized_level` and
-`stalled_level`."""
+"""In the order in which the rules first ask. `table.Reading.numbers` computes `above_level`, `declined_level`,
+`late_gain_level`, `memorized_level` and `stalled_level`."""
 
 
 def _train_level(n: Numbers, s: ClassifierSettings) -> float:

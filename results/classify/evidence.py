@@ -30,10 +30,8 @@ class Evidence:
     t_val_first: FloatArray
     t_onset: FloatArray
     """The last row inside the chance band before validation rises."""
-    t_half: FloatArray
-    """Step from which half of validation's rise above chance is held, between rows likewise."""
-    t_half_lo: FloatArray
-    t_half_hi: FloatArray
+    val_when_late: FloatArray
+    """Validation accuracy delta_steps after the crossing of theta by training accuracy; NaN beyond the trace."""
     onset_train_accuracy: FloatArray
     held_before: FloatArray
     """Mean training accuracy before validation left chance: what was memorized."""
@@ -56,6 +54,9 @@ class Evidence:
     """Where validation accuracy is at finish_within times the steps, if it goes on as it rose at the end."""
     speeding: FloatArray
     """How many times as fast as before it rises at the end, per step."""
+    leads_train_to: FloatArray
+    """The same of training accuracy, towards theta."""
+    speeding_train: FloatArray
     n_surges: FloatArray
     n_falls: FloatArray
 
@@ -70,10 +71,12 @@ class Evidence:
     error_leads_to: FloatArray
     error_speeding: FloatArray
     """In factors of two."""
+    error_leads_train_to: FloatArray
+    error_speeding_train: FloatArray
     error_t_train: FloatArray
     """Of the crossing's step, beyond the gap between its rows."""
     error_t_val: FloatArray
-    error_t_half: FloatArray
+    error_when_late: FloatArray
     error_onset: FloatArray
     """Of training accuracy at the onset: noise, and what it changes by between rows there."""
     error_held: FloatArray

@@ -143,6 +143,7 @@ def _ask(reading: Reading, run: int, numbers: Mapping[str, float], settings: Cla
         "risen": signs.risen,
         "fallen": signs.fallen,
         "holds_training": (e.final_train_accuracy - e.theta_train + settings.slack) / ACCURACY_UNIT,
+        "declined": signs.declined,
         "generalized": (e.peak_val_accuracy - settings.validation_level) / ACCURACY_UNIT,
         "fitted": (e.final_train_accuracy - settings.theta) / ACCURACY_UNIT,
         "not_fitted": (e.final_train_accuracy - settings.theta) / ACCURACY_UNIT,
@@ -152,7 +153,7 @@ def _ask(reading: Reading, run: int, numbers: Mapping[str, float], settings: Cla
         "late_rise": signs.late_rise,
         "val_arriving": signs.arriving,
         "val_unfinished": signs.steady_val,
-        "unfinished": np.fmin(signs.steady_val, signs.steady_train),
+        "unfinished": np.fmax(signs.creeping, signs.fitting),
     }
     return {
         name: Answer(

@@ -34,10 +34,10 @@ PHASES: Mapping[str, Phase] = MappingProxyType(
             sources=(LIU,),
             decided_by="Validation accuracy holds {theta_val:g}, less than {delta_steps:,.0f} steps after training "
             "accuracy holds {theta:g}; or training accuracy never does (warning no_yes). Warning fell_again: "
-            "validation ends more than {slack:g} below that level, but by less than would be ungrokking.",
+            "validation ends more than {slack:g} below that level, but so does training, or it is one example.",
             differs_from={
                 "grokking": "there the delay is {delta_steps:,.0f} steps or more.",
-                "ungrokking": "there validation ends at {collapse:.0%} of its height or less.",
+                "ungrokking": "there validation ends more than {slack:g} below {theta_val:g} again.",
             },
         ),
         "grokking": Phase(
@@ -54,15 +54,15 @@ PHASES: Mapping[str, Phase] = MappingProxyType(
             },
         ),
         "semi-grokking": Phase(
-            definition="The network fits its training set; validation rises late, and only to a moderate level. It "
-            "lives near the critical training size.",
+            definition="The network fits its training set; validation rises late, and only to a moderate level, "
+            "sometimes over several plateaus. It lives near the critical training size.",
             sources=(VARMA, HUANG),
-            decided_by="Training accuracy holds {theta:g}; half of validation's rise above chance comes "
-            "{delta_steps:,.0f} steps or more later, and it ends at g >= {above_chance:g}, beyond luck, without ever "
-            "holding {theta_val:g}.",
+            decided_by="Training accuracy holds {theta:g}; after {delta_steps:,.0f} steps more validation accuracy "
+            "still gains g >= {semi_gain:g} (and {semi_examples} examples or more), and it ends at "
+            "g >= {above_chance:g}, beyond luck, without ever holding {theta_val:g}.",
             differs_from={
                 "grokking": "there validation accuracy reaches {theta_val:g}.",
-                "memorization": "there validation ends at chance, or rises without such a delay.",
+                "memorization": "there validation ends at chance, or gains less so late.",
             },
         ),
         "progression": Phase(
@@ -73,8 +73,8 @@ PHASES: Mapping[str, Phase] = MappingProxyType(
             "{progression_examples:,.0f} memorized examples give, if that is less, but {progression_least:g} or more) "
             "and then is below {theta:g}, it has stalled ({progression_held:.0%} of what it holds was there "
             "{progression_stall:g} times earlier), gains {progression_gain:g} or more along with validation, "
-            "and the parameter norm does not fall by more than {progression_norm_fall:.0%} meanwhile. Warning partial: "
-            "validation never holds {theta_val:g}.",
+            "and the parameter norm does not fall by more than {progression_norm_fall:.0%} meanwhile. Validation holds "
+            "{theta_val:g}, or had reached g = {peak:g} (warning partial).",
             differs_from={
                 "grokking": "there all of the training set is fitted first, and the norm falls.",
                 "comprehension": "there training accuracy does not stall.",
@@ -84,7 +84,7 @@ PHASES: Mapping[str, Phase] = MappingProxyType(
             definition="The network fits its training set and does not generalize within the budget.",
             sources=(LIU,),
             decided_by="Training accuracy holds {theta:g}, validation accuracy does not hold {theta_val:g} and is not "
-            "rising at the end. Warning partial_from_start: validation ends above chance, without a delay.",
+            "rising at the end. Warning partial_from_start: validation ends above chance, where it was soon.",
             differs_from={
                 "ungrokking": "there neighbours with more training data generalize, and this size lies below D50.",
                 "semi-grokking": "there validation rises late, above chance.",
@@ -92,15 +92,16 @@ PHASES: Mapping[str, Phase] = MappingProxyType(
             },
         ),
         "ungrokking": Phase(
-            definition="Too few data: the network fits its training set, but that is below the critical size. Two "
-            "kinds: below_critical_size (it never generalized, more data would have) and collapsed (it had "
-            "generalized, and lost it).",
-            sources=(VARMA + " (collapsed)", HUANG + " (below_critical_size)"),
+            definition="Too few data: the network fits its training set, but that is below the critical size. Three "
+            "kinds: below_critical_size (it never generalized, more data would have), collapsed and declined (it had "
+            "generalized, and lost all of it or a part).",
+            sources=(VARMA + " (collapsed, declined)", HUANG + " (below_critical_size)"),
             decided_by="below_critical_size: memorization at a training size below the lower end of the "
             "{pass2_level:.0%} profile interval of D50, where at most {pass2_share:.0%} of the seeds generalize, and "
             "D50 moved by at most {pass2_stability:.0%} since half of the budget. collapsed: validation had held "
             "{theta_val:g} or reached g = {peak:g}, and ends at {collapse:g} of its maximum or less with the "
-            "training set still fitted.",
+            "training set still fitted. declined: validation had held {theta_val:g}, and ends more than {slack:g} (and "
+            "one example) below it with the training set still fitted.",
             differs_from={
                 "memorization": "there it is not known that more data would have helped.",
                 "confusion": "there the training set is not fitted at the end either.",
@@ -109,11 +110,11 @@ PHASES: Mapping[str, Phase] = MappingProxyType(
         "confusion": Phase(
             definition="The network does not even fit its training set within the budget.",
             sources=(LIU,),
-            decided_by="Neither accuracy holds its level ({theta:g}, {theta_val:g}) and neither is rising at the end. "
+            decided_by="Neither accuracy holds its level ({theta:g}, {theta_val:g}), and neither is on its way there. "
             "Warning partial_training: a part is fitted. Warning forgot: it had generalized and lost both.",
             differs_from={
                 "memorization": "there the training set is fitted.",
-                "undecided": "there an accuracy is still rising, or the run stopped early.",
+                "undecided": "there an accuracy is on its way to its level, or the run stopped early.",
             },
         ),
         "diverged": Phase(
@@ -130,11 +131,11 @@ PHASES: Mapping[str, Phase] = MappingProxyType(
             decided_by="Fewer than 3 rows with both accuracies, or fewer than {least_val} validation examples; or the "
             "run ends before {full_budget:g} of its budget or with an accuracy still rising (by {rise:g} or more in "
             "the last {tail:.0%} of the steps), where going on could change the phase. Of a fitted run with validation "
-            "well above chance more is known: it is undecided if validation, going on at its pace, would reach its "
-            "level within {finish_within:g} times the steps, or rises faster and faster.",
+            "well above chance, or of one that is not fitted, more is known: it is undecided if an accuracy, going on "
+            "at its pace, would reach its level within {finish_within:g} times the steps, or rises faster and faster.",
             differs_from={
                 "memorization": "there the full budget was spent and validation is not rising.",
-                "confusion": "there the full budget was spent and nothing is rising.",
+                "confusion": "there the full budget was spent and nothing is on its way.",
             },
         ),
     }

@@ -26,6 +26,8 @@ LEAST_STRETCH, LEAST_GAIN = 0.01, 1e-4
 """Where knobs or a flat curve leave nothing to divide by: a share of the steps, an accuracy."""
 HIGH = 0.9
 """A fall starts from at least this share of the maximum."""
+NEAR = 1.15
+"""The same for validation accuracy at a step of its rise, which a wide window would blur."""
 AROUND = 1.5
 """What training accuracy was at a step is a mean from this many times earlier to this many times later."""
 MEAN_ROWS = 3
@@ -50,9 +52,13 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
     train_end, val_end = noise_at(train_RS, end), noise_at(val_RS, end)
     n_tail, n_earlier = (rows.stop - rows.start for rows in (tail_rows(step, settings), earlier_rows(step, settings)))
     final_train, final_val = (np.median(x_RS[:, tail_rows(step, settings)], axis=1) for x_RS in (train_RS, val_RS))
+    t_train = between_rows(step, train_smooth_RS, train.row, train.level)
+    late = t_train + settings.delta_steps
+    late_row = np.minimum(np.searchsorted(step, np.nan_to_num(late)), len(step) - 1)
     heading = heads_for(val_RS, step, median_error(val_end, n_tail, n_earlier), settings)
+    heading_train = heads_for(train_RS, step, median_error(train_end, n_tail, n_earlier), settings)
     return Evidence(
-        t_train=between_rows(step, train_smooth_RS, train.row, train.level),
+        t_train=t_train,
         t_train_lo=at_row_before(step, train.row),
         t_train_hi=at(step, train.row),
         t_val=between_rows(step, val_smooth_RS, val_row, settings.validation_level),
@@ -63,9 +69,7 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
         t_train_first=at(step, first((train_RS >= settings.theta - EPSILON) & horizon_RS)),
         t_val_first=at(step, first((val_RS >= settings.validation_level - EPSILON) & horizon_RS)),
         t_onset=at(step, rise.onset),
-        t_half=between_rows(step, val_smooth_RS, rise.half, rise.half_level),
-        t_half_lo=at_row_before(step, rise.half),
-        t_half_hi=at(step, rise.half),
+        val_when_late=mean_between(val_smooth_RS, step, late / NEAR, late * NEAR),
         onset_train_accuracy=at(train_smooth_RS, rise.onset),
         held_before=rise.held_before,
         held_early=rise.held_early,
@@ -79,6 +83,8 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
         creep_val=rising(val_RS, val_smooth_RS, facts.n_val, step, settings.creep, settings),
         leads_to=heading.leads_to,
         speeding=heading.speeding,
+        leads_train_to=heading_train.leads_to,
+        speeding_train=heading_train.speeding,
         n_surges=count_surges(val_smooth_RS, step, settings),
         n_falls=count_falls(val_RS, peak, facts, settings),
         error_train=train_end,
@@ -88,9 +94,11 @@ def measure(batch: Batch, facts: Facts, settings: ClassifierSettings) -> Evidenc
         error_rise_val=median_error(val_end, n_tail, n_earlier),
         error_leads_to=heading.error_leads_to,
         error_speeding=heading.error_speeding,
+        error_leads_train_to=heading_train.error_leads_to,
+        error_speeding_train=heading_train.error_speeding,
         error_t_train=time_error(train_RS, train_smooth_RS, step, train.row),
         error_t_val=time_error(val_RS, val_smooth_RS, step, val_row),
-        error_t_half=time_error(val_RS, val_smooth_RS, step, rise.half),
+        error_when_late=median_error(noise_at(val_RS, late_row), MEAN_ROWS),
         error_onset=np.hypot(noise_at(train_RS, np.maximum(rise.onset, 0)), half_step(train_smooth_RS, rise.onset)),
         error_held=median_error(noise_at(train_RS, np.maximum(rise.onset, 0)), MEAN_ROWS, MEAN_ROWS),
         late_gain=final_val - level_near(val_RS, step, HALF_WAY),
@@ -198,9 +206,6 @@ class Transition:
 
     onset: IntArray
     """The last row at chance before the rise."""
-    half_level: FloatArray
-    half: IntArray
-    """The first row from which half of the rise is held: where it is steepest, so that noise moves it least."""
     end: IntArray
     """The row at which progression_rise of the rise is done."""
     held_before: FloatArray
@@ -232,8 +237,6 @@ def transition(
     early = left / settings.progression_stall
     return Transition(
         onset=onset,
-        half_level=half,
-        half=half_row,
         end=end,
         held_before=mean_between(train_RS, step_S, early, left),
         held_early=mean_between(train_RS, step_S, early / AROUND, early * AROUND),
@@ -288,6 +291,21 @@ def memorized_level(facts: Facts, settings: ClassifierSettings) -> FloatArray:
 def stalled_level(held_before: FloatArray, facts: Facts, settings: ClassifierSettings) -> FloatArray:
     """What training must have had progression_stall times earlier than the onset to say that it had stalled."""
     return np.asarray(facts.chance + settings.progression_held * (held_before - facts.chance))
+
+
+def declined_level(facts: Facts, settings: ClassifierSettings) -> FloatArray:
+    """What validation accuracy must end below to have declined: by more than one example."""
+    return settings.validation_level - np.maximum(settings.slack, one_example(facts))
+
+
+def late_gain_level(facts: Facts, settings: ClassifierSettings) -> FloatArray:
+    """What validation accuracy must gain late to be semi-grokking."""
+    return np.maximum(settings.semi_gain * (1 - facts.chance), settings.semi_examples * one_example(facts))
+
+
+def one_example(facts: Facts) -> FloatArray:
+    """In validation accuracy; 0 where the number of examples is unknown."""
+    return np.where(facts.n_val > 0, 1 / np.maximum(facts.n_val, 1), 0.0)
 
 
 def luck(facts: Facts, settings: ClassifierSettings) -> FloatArray:

@@ -14,7 +14,14 @@ from results.classify.batch import BoolArray, FloatArray, IntArray
 from results.classify.confidence import Sureness, above_chance, delay_interval, sureness
 from results.classify.evidence import Evidence
 from results.classify.facts import Facts
-from results.classify.measure import EPSILON, above_chance_level, memorized_level, stalled_level
+from results.classify.measure import (
+    EPSILON,
+    above_chance_level,
+    declined_level,
+    late_gain_level,
+    memorized_level,
+    stalled_level,
+)
 from results.classify.settings import ClassifierSettings
 
 ACCURACY_UNIT = 0.1
@@ -50,6 +57,8 @@ class Signs:
     """Validation accuracy had generalized, or got over half of the way."""
     fallen: FloatArray
     """Its end lies below half of its maximum."""
+    declined: FloatArray
+    """Its end lies below the level that it had held."""
     above: FloatArray
     """Its end lies well above chance."""
     progression: FloatArray
@@ -57,13 +66,16 @@ class Signs:
     late: FloatArray
     """The delay reaches delta_steps."""
     late_rise: FloatArray
-    """Half of validation's rise came delta_steps after the training set was fitted. (Not the onset: leaving chance
-    drowns in noise; and not the rise's end, which a slow creep puts off for ever: LOG.md.)"""
-    steady_train: FloatArray
-    """Training accuracy is not rising any more."""
+    """Validation gained semi_gain when delta_steps had passed since the training set was fitted. (Readers call that
+    late who see that it also rose before, and not a rise of which half comes late: LOG.md.)"""
     steady_val: FloatArray
+    """Validation accuracy is not rising any more."""
+    creeping: FloatArray
+    """Validation creeps up, and generalizes soon if it goes on so."""
     arriving: FloatArray
-    """Validation creeps up and generalizes soon if it goes on so, or it rises faster and faster."""
+    """The same, or it rises faster and faster."""
+    fitting: FloatArray
+    """Training accuracy rises, and fits soon if it goes on so or rises faster and faster."""
     stopped_early: BoolArray
     holds_training: BoolArray
     """At the end the training set is still fitted."""
@@ -85,11 +97,12 @@ RULES = (
     Rule("too_few_validation", "undecided", ("few_validation",)),
     Rule("collapsed", "ungrokking", ("risen", "fallen", "holds_training")),
     Rule("forgot", "confusion", ("risen", "fallen")),
+    Rule("declined", "ungrokking", ("generalized", "declined", "holds_training")),
     Rule("progression", "progression", ("generalized", "together")),
     Rule("no_yes", "comprehension", ("generalized", "not_fitted")),
     Rule("delayed", "grokking", ("generalized", "late", "as_required")),
     Rule("prompt", "comprehension", ("generalized",)),
-    Rule("partial_progression", "progression", ("above_chance", "together")),
+    Rule("partial_progression", "progression", ("above_chance", "risen", "together")),
     Rule("partial_unfinished", "undecided", ("above_chance", "fitted", "val_arriving")),
     Rule("partial_late", "semi-grokking", ("above_chance", "fitted", "late_rise")),
     Rule("partial_from_start", "memorization", ("above_chance", "fitted")),
@@ -127,6 +140,8 @@ def decide(evidence: Evidence, facts: Facts, n_measured: IntArray, settings: Cla
 
 def read_signs(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -> Signs:
     e, scale = evidence, 1 - facts.chance
+    creeping = np.minimum(e.creep_val / RISE_UNIT, (e.leads_to - settings.validation_level) / ACCURACY_UNIT)
+    fits = (e.leads_train_to - e.theta_train) / ACCURACY_UNIT
     fitted, generalized = np.isfinite(e.t_train), np.isfinite(e.t_val)
     peak_g, final_g = (e.peak_val_accuracy - facts.chance) / scale, (e.final_val_accuracy - facts.chance) / scale
     return Signs(
@@ -134,16 +149,15 @@ def read_signs(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -
         generalized=generalized,
         risen=np.where(generalized, 1.0, (peak_g - settings.peak) / ACCURACY_UNIT),
         fallen=(settings.collapse * peak_g - final_g) / ACCURACY_UNIT,
+        declined=(declined_level(facts, settings) - EPSILON - e.final_val_accuracy) / ACCURACY_UNIT,
         above=(e.final_val_accuracy - above_chance_level(facts, settings)) / ACCURACY_UNIT,
         progression=progression_sign(evidence, facts, settings),
         late=octaves(steps_between(e.t_train, e.t_val), settings.delta_steps),
-        late_rise=octaves(steps_between(e.t_train, e.t_half), settings.delta_steps),
-        steady_train=-e.rise_train / RISE_UNIT,
+        late_rise=(e.final_val_accuracy - e.val_when_late - late_gain_level(facts, settings) + EPSILON) / ACCURACY_UNIT,
         steady_val=-e.rise_val / RISE_UNIT,
-        arriving=np.fmax(
-            np.minimum(e.creep_val / RISE_UNIT, (e.leads_to - settings.validation_level) / ACCURACY_UNIT),
-            np.minimum(e.rise_val / RISE_UNIT, octaves(e.speeding, settings.accelerating)),
-        ),
+        creeping=creeping,
+        arriving=np.fmax(creeping, np.minimum(e.rise_val / RISE_UNIT, octaves(e.speeding, settings.accelerating))),
+        fitting=np.minimum(e.rise_train / RISE_UNIT, np.fmax(fits, octaves(e.speeding_train, settings.accelerating))),
         stopped_early=facts.last_step < settings.full_budget * facts.budget,
         holds_training=e.final_train_accuracy >= e.theta_train - settings.slack - EPSILON,
     )
@@ -183,6 +197,7 @@ def criteria(
         "few_validation": facts.n_val < settings.least_val,
         "risen": s.risen >= 0,
         "fallen": s.fallen >= 0,
+        "declined": s.declined > 0,
         "holds_training": s.holds_training,
         "generalized": s.generalized,
         "fitted": s.fitted,
@@ -194,7 +209,7 @@ def criteria(
         "late_rise": s.late_rise >= 0,
         "val_arriving": (s.arriving > 0) | s.stopped_early,
         "val_unfinished": val_unfinished,
-        "unfinished": val_unfinished | (s.steady_train < 0),
+        "unfinished": (s.creeping > 0) | (s.fitting > 0) | s.stopped_early,
     }
 
 

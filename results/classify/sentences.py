@@ -30,6 +30,13 @@ def _collapsed(n: Numbers, s: ClassifierSettings) -> str:
     )
 
 
+def _declined(n: Numbers, s: ClassifierSettings) -> str:
+    return (
+        f"Validation accuracy had held {s.validation_level:g} from step {steps(n['t_val'])} and ends at "
+        f"{acc(n['final_val_accuracy'])}, while training accuracy ends at {acc(n['final_train_accuracy'])}."
+    )
+
+
 def _progression(n: Numbers, s: ClassifierSettings) -> str:
     done = f"validation accuracy reached {s.validation_level:g} at step {steps(n['t_val'])}"
     return f"{_together(n)}; {done}."
@@ -88,18 +95,23 @@ def _ratio(n: Numbers) -> str:
 
 def _partial_late(n: Numbers, s: ClassifierSettings) -> str:
     return (
-        f"Training accuracy reached {acc(n['theta_train'])} at step {steps(n['t_train'])}; validation accuracy had "
-        f"half of its rise only at step {steps(n['t_half'])} and ends at {acc(n['final_val_accuracy'])}, above chance "
-        f"({acc(n['chance'])}) but below {s.validation_level:g}."
+        f"Training accuracy reached {acc(n['theta_train'])} at step {steps(n['t_train'])}; validation accuracy was at "
+        f"{acc(n['val_when_late'])} {steps(s.delta_steps)} steps later, and ends at {acc(n['final_val_accuracy'])}, "
+        f"above chance ({acc(n['chance'])}) but below {s.validation_level:g}."
     )
 
 
 def _partial_from_start(n: Numbers, s: ClassifierSettings) -> str:
     return (
         f"Training accuracy reached {acc(n['theta_train'])} at step {steps(n['t_train'])}; validation accuracy ends at "
-        f"{acc(n['final_val_accuracy'])}, above chance ({acc(n['chance'])}), but had half of its rise without a "
-        f"delay of {steps(s.delta_steps)} steps (at step {steps(n['t_half'])})."
+        f"{acc(n['final_val_accuracy'])}, above chance ({acc(n['chance'])}), {_without_delay(n, s)}."
     )
+
+
+def _without_delay(n: Numbers, s: ClassifierSettings) -> str:
+    if n["val_when_late"] != n["val_when_late"]:
+        return f"fewer than {steps(s.delta_steps)} steps before the end of the trace"
+    return f"and was at {acc(n['val_when_late'])} by {steps(s.delta_steps)} steps after that"
 
 
 def _fitted_only(n: Numbers, s: ClassifierSettings) -> str:
@@ -112,7 +124,7 @@ def _fitted_only(n: Numbers, s: ClassifierSettings) -> str:
 def _nothing(n: Numbers, s: ClassifierSettings) -> str:
     return (
         f"Neither accuracy reached its level ({acc(n['theta_train'])} and {s.validation_level:g}): training ends at "
-        f"{acc(n['final_train_accuracy'])}, validation at {acc(n['final_val_accuracy'])}, and neither is rising."
+        f"{acc(n['final_train_accuracy'])}, validation at {acc(n['final_val_accuracy'])}, and neither is on its way."
     )
 
 
@@ -145,6 +157,7 @@ _SENTENCES: dict[str, Callable[[Numbers, ClassifierSettings], str]] = {
     "too_few_validation": _too_few_validation,
     "collapsed": _collapsed,
     "forgot": _collapsed,
+    "declined": _declined,
     "progression": _progression,
     "no_yes": _no_yes,
     "delayed": _delayed,

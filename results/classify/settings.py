@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-CLASSIFIER_VERSION = "9"
+CLASSIFIER_VERSION = "10"
 """Stored with every label. Raised whenever the same trace could get another label, confidence or evidence."""
 
 Level = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
@@ -101,10 +101,18 @@ class ClassifierSettings(BaseModel):
     peak: Level = 0.5
     """Validation had risen if its sustained maximum has g of at least this (or if it crossed theta_val)..."""
     collapse: Level = 0.5
-    """...and has collapsed if its final g is at most this share of that maximum."""
+    """...and has collapsed if its final g is at most this share of that maximum. (If it had crossed theta_val, it has
+    declined where it ends below that by more than the slack, and by more than one example.)"""
+
+    # Semi-grokking
+    semi_gain: Share = 0.125
+    """Of a fitted run whose validation ends between chance and theta_val: its rise is late, too, if g gained at least
+    this after delta_steps from the crossing of theta, and..."""
+    semi_examples: Rows = 3
+    """...this many more validation examples came to be right: one or two come and go."""
 
     # Progression
-    progression_floor: Share = 0.2
+    progression_floor: Share = 0.25
     """Before validation leaves chance training accuracy has at least this g on average (a part is memorized)..."""
     progression_examples: NonNegative = 150.0
     """...or in a large training set the g that so many memorized examples give (memory holds examples, not shares: of

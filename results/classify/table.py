@@ -10,7 +10,14 @@ from results.classify.batch import FloatArray, IntArray, Rows, Trace, make_batch
 from results.classify.columns import LABEL_COLUMNS, NOT_CONFIG, RUN_COLUMNS
 from results.classify.evidence import Evidence
 from results.classify.facts import Facts, gather_facts
-from results.classify.measure import above_chance_level, measure, memorized_level, stalled_level
+from results.classify.measure import (
+    above_chance_level,
+    declined_level,
+    late_gain_level,
+    measure,
+    memorized_level,
+    stalled_level,
+)
 from results.classify.other_names import huang_dynamic, liu_phase
 from results.classify.pass1 import Verdict, decide, steps_between
 from results.classify.pass2 import compare_with_neighbours
@@ -107,6 +114,8 @@ class Reading:
             },
             "delay": steps_between(e.t_train, e.t_val),
             "above_level": above_chance_level(facts, settings),
+            "declined_level": declined_level(facts, settings),
+            "late_gain_level": late_gain_level(facts, settings),
             "memorized_level": memorized_level(facts, settings),
             "stalled_level": stalled_level(self.evidence.held_before, facts, settings),
             "n_measured": self.n_measured.astype(float),
@@ -186,7 +195,7 @@ def _columns(reading: Reading, settings: ClassifierSettings) -> dict[str, Any]:
         "liu_phase": liu_phase(e, reading.facts, settings),
         "huang_dynamic": huang_dynamic(phase_alone, e),
         "delay": numbers["delay"],
-        "ungrokking_kind": np.where(verdict.phase == "ungrokking", "collapsed", ""),
+        "ungrokking_kind": np.where(verdict.phase == "ungrokking", verdict.rule, ""),
         "pass": np.ones(n_runs, np.int64),
         "neighbours": np.full(n_runs, "", object),
         "warning": _warnings(verdict),
