@@ -7,7 +7,8 @@ What was done to a run says what it can be. Without a rule (random labels, x^3 +
 memorization if the network holds so many labels, confusion if it is far too small. With nearly all of the table it
 understands, above all a rule that does not care for the order of a and b, where each pair tells of another. With next
 to none of it, where the same seed with nearly all of it does generalize, more data were wanting: ungrokking below the
-critical size. Where all of the table is taken away after a while but for a few pairs: ungrokking, collapsed. Where
+critical size. Where all of the table is taken away after a while but for a few pairs: ungrokking, collapsed; but for
+nearly all, where the same seed generalizes from so many alone: comprehension. (Where it does not it may decline.) Where
 decay makes a seed generalize that does not without it: memorization without. Where the decay is so weak that a weight
 without gradient takes 1,111 steps to shrink to 1/e of it, and the seed generalizes all the same: grokking. (With a
 decay of 1 that takes 333 steps, and what it brings may come before 1,000 or after.)
@@ -106,8 +107,10 @@ def truth(run: Any, generalizes: set[tuple[Any, ...]]) -> str:
             return "ungrokking" if pair in generalizes else "memorization"
         case "intervention_most_data":
             return "comprehension"
-        case "intervention_collapse":
-            return "ungrokking" if run.train_size == 60 else "comprehension"
+        case "intervention_collapse" if run.train_size == 60:
+            return "ungrokking"
+        case "intervention_collapse" if ("intervention_data", *pair[1:]) in generalizes:
+            return "comprehension"
         case "intervention_decay" if run.weight_decay == 0 and pair in generalizes:
             return "memorization"
         case "intervention_slow_decay" if pair in generalizes:

@@ -10,10 +10,12 @@ LEVEL = 0.9
 BAND = 0.05
 STALL, HELD = 3, 0.75
 """A stall lasts from when this share of what memory then holds on average is there until so many times that step..."""
-PART, PART_EXAMPLES = 0.2, 150
+PART, PART_EXAMPLES = 0.25, 150
 """...a part is this share of the training set above chance, or so many examples if these are less (BAND at least)..."""
 GAIN = 0.1
 """...and so much both accuracies gain at least when they rise together. (docs/phases.md; no paper says how much.)"""
+LATE_GAIN = 0.125
+"""What validation gains late, above chance, in semi-grokking. (Likewise.)"""
 RISEN = 0.9
 """Share of validation's rise at which it is done."""
 
@@ -51,9 +53,12 @@ def definition(parent: Parent, budget: float) -> str:
     c = parent.chance
     fitted, generalized = train >= LEVEL, val >= LEVEL
     top, last = (val.max() - c) / (1 - c), (val[-1] - c) / (1 - c)
-    if (generalized.any() or top >= 0.5) and last <= top / 2:
+    has_risen = generalized.any() or top >= 0.5
+    if has_risen and last <= top / 2:
         return "ungrokking" if train[-1] >= LEVEL - BAND else "confusion"
-    if parent.together and last >= 0.1:
+    if generalized.any() and val[-1] < LEVEL - BAND and train[-1] >= LEVEL - BAND:
+        return "ungrokking"
+    if parent.together and has_risen and last >= 0.1:
         return "progression"
     if generalized.any():
         if not fitted.any():
@@ -64,8 +69,8 @@ def definition(parent: Parent, budget: float) -> str:
         return "confusion"
     if last < 0.1:
         return "memorization"
-    half = steps[((val - c) / (1 - c) >= top / 2).argmax()]
-    return "semi-grokking" if half - steps[fitted.argmax()] >= DELTA else "memorization"
+    when_late = np.interp(steps[fitted.argmax()] + DELTA, steps, val)
+    return "semi-grokking" if val[-1] - when_late >= LATE_GAIN * (1 - c) else "memorization"
 
 
 def is_together(
