@@ -18,9 +18,9 @@ from scipy.ndimage import median_filter
 EVIDENCE = Path(__file__).resolve().parents[2] / "docs" / "evidence" / "proof"
 
 
-DEVELOPED, FRESH_BEFORE, FRESH = "", "fresh_before_", "fresh_"
-"""Names of files begin with this: runs that rules were made on, runs that were fresh until they showed something wrong,
-and runs of other experiments and seeds."""
+DEVELOPED, FRESH_FOR_8, FRESH_FOR_9, FRESH = "", "fresh_for_8_", "fresh_for_9_", "fresh_"
+"""Names of files begin with this: runs that rules were made on; runs of other experiments and seeds, fresh for the
+version of the classifier that is named, until they showed something wrong; and runs that nothing was made on."""
 FACTS = ["run_id", "task", "train_size", "val_size", "train_fraction", "chance_accuracy", "steps", "outcome", "sweep"]
 N_FRESH = 800
 
