@@ -7,8 +7,9 @@
 
 Readers get a number and a picture: both accuracies over log step, loss and norm below, chance and the sizes of both
 sets. Three who saw the same pictures agreed nearly always, also where they misread the logarithmic axis; so others see
-the same runs in other views. What nobody can see in one run (whether more data would have generalized) is not asked:
-the classifier's side is pass 1, which reads a run alone.
+the same runs in other views, and readers of different views are asked how far they agree: the classifier has a view of
+its own, too. A reader's file is named reader_NAME.csv, or reader_NAME_VIEW.csv. What nobody can see in one run (whether
+more data would have generalized) is not asked: the classifier's side is pass 1, which reads a run alone.
 """
 
 import argparse
@@ -214,26 +215,37 @@ def score(folder: Path, readers: Sequence[Path]) -> dict[str, Any]:
     answered = table.dropna()
     names = list(says)
     pairs = list(combinations(names, 2))
+    same_view = [pair for pair in pairs if view_of(pair[0]) == view_of(pair[1])]
+    pairs = [pair for pair in pairs if pair not in same_view] or pairs
     among = _with_interval(answered, lambda t: _mean([kappa(t[a], t[b]) for a, b in pairs]))
-    against = _with_interval(answered, lambda t: _mean([kappa(t["classifier"], t[name]) for name in names]))
+    against = _with_interval(answered, lambda t: _against(t, names))
     return {
         "items": len(answered),
         "readers": len(names),
         "unanswered": int(len(table) - len(answered)),
         "kappa_among_readers": among,
+        "kappa_in_the_same_view": _mean([kappa(answered[a], answered[b]) for a, b in same_view]),
         "kappa_classifier_with_readers": against,
         "difference": _with_interval(
             answered,
-            lambda t: (
-                _mean([kappa(t["classifier"], t[name]) for name in names])
-                - _mean([kappa(t[a], t[b]) for a, b in pairs])
-            ),
+            lambda t: _against(t, names) - _mean([kappa(t[a], t[b]) for a, b in pairs]),
         ),
         "agreement_among_readers": _mean([float((answered[a] == answered[b]).mean()) for a, b in pairs]),
         "agreement_with_classifier": _mean([float((answered["classifier"] == answered[n]).mean()) for n in names]),
         "by_class": by_class(answered, names),
         "disagreements": disagreements(answered, names),
     }
+
+
+def view_of(reader: str) -> str:
+    """From the name of its file."""
+    return next((view for view in VIEWS if reader.endswith(f"_{view}")), VIEWS[0])
+
+
+def _against(table: pd.DataFrame, names: Sequence[str]) -> float:
+    """Mean kappa of the classifier with the readers of each view, and of these: however many saw the same."""
+    views = sorted({view_of(name) for name in names})
+    return _mean([_mean([kappa(table["classifier"], table[n]) for n in names if view_of(n) == v]) for v in views])
 
 
 def read_answers(path: Path) -> pd.Series:
