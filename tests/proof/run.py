@@ -33,7 +33,17 @@ from interventions import interventions
 from page import CLEANLY, page
 from parent import Parent
 from scores import brier, confusions, f1_intervals, proportion, reliability, summary, worst_bin
-from trained import DEVELOPED, EVIDENCE, FRESH, FRESH_BEFORE, in_other_packs, parents, read_trained, resampled
+from trained import (
+    DEVELOPED,
+    EVIDENCE,
+    FRESH,
+    FRESH_FOR_8,
+    FRESH_FOR_9,
+    in_other_packs,
+    parents,
+    read_trained,
+    resampled,
+)
 
 from results.classify import CLASSIFIER_VERSION, ClassifierSettings, label_runs
 from results.classify.table import read_runs, sort_runs
@@ -46,13 +56,14 @@ DEVELOPED_ON = tuple(name for name in CALIBRATED_ON if name not in HELD_OUT_BEFO
 MODERATE_DRAWS = (1, 2, 3)
 """Each run is disturbed moderately as many times: classes of few runs are not to be judged by one draw."""
 MODERATE_TIMES = 3
-"""So many times as many simulated runs are disturbed moderately: of 400 with two circuits 11 are semi-grokking."""
+"""So many times as many simulated runs are disturbed moderately where a goal is asked of them: of 400 with two circuits
+11 are semi-grokking."""
 DISTANCE_BINS = (0, 0.5, 1, 2, 4, 8, np.inf)
 """Standard errors, by which labels that were read rightly are counted."""
-WHICH = {"trained": DEVELOPED, "fresh before": FRESH_BEFORE, "fresh": FRESH}
+WHICH = {"trained": DEVELOPED, "fresh for 8": FRESH_FOR_8, "fresh for 9": FRESH_FOR_9, "fresh": FRESH}
 RESAMPLED, TRAINED_TOGETHER = "resampled", "all trained runs"
-READINGS = ("blind", "blind_experiments")
-"""Folders: runs drawn evenly over labels and warnings, and evenly over experiments."""
+READINGS = ("blind", "blind_experiments", "blind_fresh")
+"""Folders: runs drawn evenly over labels and warnings, evenly over experiments, and so again, of others."""
 Report = dict[str, Any]
 
 
@@ -119,9 +130,9 @@ def of_family(name: str, *, n: int, n_trained: int | None, learnt: Any) -> Repor
     if name in WHICH:
         family = many = parents(WHICH[name])[:n_trained]
     else:
-        many = simulate(name, MODERATE_TIMES * n if name in DEVELOPED_ON else n)
+        many = simulate(name, MODERATE_TIMES * n if name in (*DEVELOPED_ON, *HELD_OUT) else n)
         family = many[:n]
-        report["other_minds"] = other_mind(name, family, learnt)
+        report["other_minds"] = other_mind(name, many if name in HELD_OUT else family, learnt)
     if name in (*DEVELOPED_ON, *WHICH):
         read = read_moderately(name, many)
         report["invariance"] = invariance(name, family, *read)
