@@ -61,7 +61,7 @@ DECIDED_ON: Mapping[str, tuple[str, ...]] = {
     "forgot": ("fallen", "train"),
     "declined": ("level", "declined", "fallen", "train"),
     "progression": ("level", "declined", "together"),
-    "partial_progression": ("level", "risen", "above", "together"),
+    "partial_progression": ("level", "above", "together"),
     "no_yes": ("level", "declined", "train"),
     "delayed": ("level", "declined", "together"),
     "prompt": ("level", "declined", "together"),
@@ -79,7 +79,6 @@ QUESTIONS: Mapping[str, str] = {
     "level": "whether validation holds its level",
     "train": "whether training holds its level",
     "above": "whether validation ends well above chance",
-    "risen": "whether validation had risen",
     "fallen": "whether validation has collapsed",
     "declined": "whether validation has left its level for good",
     "together": "whether it is progression",
@@ -151,7 +150,6 @@ def in_standard_errors(evidence: Evidence, facts: Facts, settings: ClassifierSet
         "level": np.abs(level) / np.hypot(e.error_val, FLOOR),
         "train": np.abs(train) / np.hypot(e.error_train, FLOOR),
         "above": np.abs(e.final_val_accuracy - above_chance_level(facts, settings)) / final,
-        "risen": np.abs(g_peak - settings.peak) / final,
         "fallen": np.abs(settings.collapse * g_peak - g_final) / final,
         "declined": np.abs(declined_level(facts, settings) - e.final_val_accuracy) / final,
         "late_rise": np.abs(e.final_val_accuracy - e.val_when_late - late_gain_level(facts, settings))
@@ -185,15 +183,18 @@ def _fitting(e: Evidence, settings: ClassifierSettings) -> FloatArray:
 
 
 def _together(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -> FloatArray:
-    """Of the parts of progression the one that decides: the nearest to failing, or what fails most surely."""
+    """Of the parts of progression the one that decides: the nearest to failing, or what fails most surely. (A run that
+    generalized has risen for sure.)"""
     e, error, of_means = evidence, np.hypot(evidence.error_onset, FLOOR), np.hypot(evidence.error_held, FLOOR)
     norm = np.nan_to_num((e.norm_change + settings.progression_norm_fall) / NORM_ERROR, nan=np.inf)
+    risen = (above_chance(e.peak_val_accuracy, facts) - settings.peak) / np.hypot(e.error_val, FLOOR)
     parts = (
         (e.held_before - memorized_level(facts, settings)) / of_means,
         (e.theta_train - EPSILON - e.onset_train_accuracy) / error,
         (e.held_early - stalled_level(e.held_before, facts, settings)) / of_means,
         (e.train_gain - settings.progression_gain) / error,
         norm,
+        np.where(np.isfinite(e.t_val), np.inf, risen),
     )
     return np.asarray(np.abs(np.min(parts, axis=0)))
 

@@ -66,8 +66,8 @@ class Signs:
     late: FloatArray
     """The delay reaches delta_steps."""
     late_rise: FloatArray
-    """Validation gained semi_gain when delta_steps had passed since the training set was fitted. (Readers call that
-    late who see that it also rose before, and not a rise of which half comes late: LOG.md.)"""
+    """Validation gained semi_gain after delta_steps had passed since the training set was fitted, however much it had
+    before: readers call that late (LOG.md)."""
     steady_val: FloatArray
     """Validation accuracy is not rising any more."""
     creeping: FloatArray

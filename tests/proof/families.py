@@ -25,8 +25,9 @@ Each family draws a mechanism at random, and the mechanism gives both accuracies
     frequencies         Fourier features compete and interfere (after Nanda et al. 2023, Gromov 2023)
 
 The last fifteen were written from the definitions alone, without sight of the classifier or of others. No run of
-HELD_OUT was looked at, and no rule was chosen by its scores. HELD_OUT_BEFORE were held out too, each until what it
-showed changed a rule or a truth (LOG.md, 2026-11-23); now calibration is made on them as well.
+HELD_OUT was looked at, and no rule was chosen by its scores (a fault of the confidence was found by frequencies'
+doubts). HELD_OUT_BEFORE were held out too, each until what it showed changed a rule or a truth (LOG.md, 2026-11-23);
+now calibration is made on them as well.
 """
 
 from collections.abc import Callable, Iterator

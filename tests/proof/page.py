@@ -51,7 +51,8 @@ def _held_out(report: dict[str, Any]) -> str:
         return "The held-out families were left unseen."
     return (
         f"Held out: {', '.join(names)}. They were written from the definitions, without sight of the classifier. "
-        "Their runs were never looked at, and their scores only when all rules and the calibration were done. "
+        "Their runs were never looked at, and their scores only when all rules and the calibration were done; a fault "
+        "of the confidence that the doubts of frequencies showed was mended then (LOG.md). "
         f"{', '.join(report['held_out_before'])} were held out before, until what they showed changed a rule or a "
         "truth; calibration is fitted to them, too."
     )
