@@ -267,7 +267,8 @@ def _interventions(report: dict[str, Any]) -> Iterator[str]:
 DRAWN = {
     "blind": "evenly over what the classifier (version 4) says of them and warns of: what is disputable is there",
     "blind_experiments": "evenly over fifteen experiments of new seeds, whatever the classifier says",
-    "blind_fresh": "likewise, of other experiments and seeds, when the rules were done",
+    "blind_fresh": "likewise, of other experiments and seeds, when the rules were done but for the half that "
+    "progression asks for, which changes none of these labels",
 }
 
 
