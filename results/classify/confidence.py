@@ -21,18 +21,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
-from results.classify import calibration
+from results.classify import calibration, margins
 from results.classify.batch import BoolArray, FloatArray
 from results.classify.evidence import Evidence
 from results.classify.facts import Facts
-from results.classify.measure import (
-    EPSILON,
-    above_chance_level,
-    declined_level,
-    late_gain_level,
-    memorized_level,
-    stalled_level,
-)
+from results.classify.measure import EPSILON, above_chance_level
 from results.classify.settings import ClassifierSettings
 
 FLOOR = 0.002
@@ -144,6 +137,7 @@ def in_standard_errors(evidence: Evidence, facts: Facts, settings: ClassifierSet
     e = evidence
     g_peak, g_final = above_chance(e.peak_val_accuracy, facts), above_chance(e.final_val_accuracy, facts)
     final = np.hypot(e.error_final_val, FLOOR)
+    creeping = _creeping(e, settings)
     level = e.peak_val_accuracy - between_counts(settings.validation_level, facts.n_val)
     train = e.final_train_accuracy - between_counts(e.theta_train, facts.n_train)
     return {
@@ -151,14 +145,13 @@ def in_standard_errors(evidence: Evidence, facts: Facts, settings: ClassifierSet
         "train": np.abs(train) / np.hypot(e.error_train, FLOOR),
         "above": np.abs(e.final_val_accuracy - above_chance_level(facts, settings)) / final,
         "fallen": np.abs(settings.collapse * g_peak - g_final) / final,
-        "declined": np.abs(declined_level(facts, settings) - e.final_val_accuracy) / final,
-        "late_rise": np.abs(e.final_val_accuracy - e.val_when_late - late_gain_level(facts, settings))
-        / np.hypot(final, e.error_when_late),
+        "declined": np.abs(margins.declined(e, facts, settings)) / final,
+        "late_rise": np.abs(margins.late_rise(e, facts, settings)) / np.hypot(final, e.error_when_late),
         "together": _together(evidence, facts, settings),
         "steady_val": -e.rise_val / np.hypot(e.error_rise_val, FLOOR),
-        "creeping": _creeping(e, settings),
+        "creeping": creeping,
         "fitting": _fitting(e, settings),
-        "arriving": np.minimum(_creeping(e, settings), _speeding(e, settings)),
+        "arriving": np.minimum(creeping, _speeding(e, settings)),
     }
 
 
@@ -170,30 +163,32 @@ def _creeping(e: Evidence, settings: ClassifierSettings) -> FloatArray:
 
 def _speeding(e: Evidence, settings: ClassifierSettings) -> FloatArray:
     """...and does not rise faster and faster."""
-    speed = np.log2(settings.accelerating / np.maximum(e.speeding, 1e-9)) / np.hypot(e.error_speeding, SPEED_FLOOR)
-    return np.maximum(-e.rise_val / np.hypot(e.error_rise_val, FLOOR), speed)
+    return np.maximum(-e.rise_val / np.hypot(e.error_rise_val, FLOOR), _as_slow(e.speeding, e.error_speeding, settings))
 
 
 def _fitting(e: Evidence, settings: ClassifierSettings) -> FloatArray:
     """How surely training does neither."""
     leads = (e.theta_train - e.leads_train_to) / np.hypot(e.error_leads_train_to, FLOOR)
-    octaves = np.log2(settings.accelerating / np.maximum(e.speeding_train, 1e-9))
-    speed = octaves / np.hypot(e.error_speeding_train, SPEED_FLOOR)
-    return np.maximum(-e.rise_train / np.hypot(e.error_rise_train, FLOOR), np.minimum(leads, speed))
+    slow = _as_slow(e.speeding_train, e.error_speeding_train, settings)
+    return np.maximum(-e.rise_train / np.hypot(e.error_rise_train, FLOOR), np.minimum(leads, slow))
+
+
+def _as_slow(speeding: FloatArray, error: FloatArray, settings: ClassifierSettings) -> FloatArray:
+    return np.asarray(np.log2(settings.accelerating / np.maximum(speeding, 1e-9)) / np.hypot(error, SPEED_FLOOR))
 
 
 def _together(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -> FloatArray:
     """Of the parts of progression the one that decides: the nearest to failing, or what fails most surely. (A run that
     generalized has risen for sure.)"""
     e, error, of_means = evidence, np.hypot(evidence.error_onset, FLOOR), np.hypot(evidence.error_held, FLOOR)
-    norm = np.nan_to_num((e.norm_change + settings.progression_norm_fall) / NORM_ERROR, nan=np.inf)
+    margin = margins.together(e, facts, settings)
     risen = (above_chance(e.peak_val_accuracy, facts) - settings.peak) / np.hypot(e.error_val, FLOOR)
     parts = (
-        (e.held_before - memorized_level(facts, settings)) / of_means,
-        (e.theta_train - EPSILON - e.onset_train_accuracy) / error,
-        (e.held_early - stalled_level(e.held_before, facts, settings)) / of_means,
-        (e.train_gain - settings.progression_gain) / error,
-        norm,
+        margin.memorized / of_means,
+        margin.unfitted / error,
+        margin.stalled / of_means,
+        margin.gained / error,
+        np.nan_to_num(margin.norm / NORM_ERROR, nan=np.inf),
         np.where(np.isfinite(e.t_val), np.inf, risen),
     )
     return np.asarray(np.abs(np.min(parts, axis=0)))

@@ -10,18 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from results.classify import margins
 from results.classify.batch import BoolArray, FloatArray, IntArray
 from results.classify.confidence import Sureness, above_chance, delay_interval, sureness
 from results.classify.evidence import Evidence
 from results.classify.facts import Facts
-from results.classify.measure import (
-    EPSILON,
-    above_chance_level,
-    declined_level,
-    late_gain_level,
-    memorized_level,
-    stalled_level,
-)
+from results.classify.measure import EPSILON, above_chance_level
 from results.classify.settings import ClassifierSettings
 
 ACCURACY_UNIT = 0.1
@@ -149,11 +143,11 @@ def read_signs(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -
         generalized=generalized,
         risen=np.where(generalized, 1.0, (peak_g - settings.peak) / ACCURACY_UNIT),
         fallen=(settings.collapse * peak_g - final_g) / ACCURACY_UNIT,
-        declined=(declined_level(facts, settings) - EPSILON - e.final_val_accuracy) / ACCURACY_UNIT,
+        declined=(margins.declined(e, facts, settings) - EPSILON) / ACCURACY_UNIT,
         above=(e.final_val_accuracy - above_chance_level(facts, settings)) / ACCURACY_UNIT,
         progression=progression_sign(evidence, facts, settings),
         late=octaves(steps_between(e.t_train, e.t_val), settings.delta_steps),
-        late_rise=(e.final_val_accuracy - e.val_when_late - late_gain_level(facts, settings) + EPSILON) / ACCURACY_UNIT,
+        late_rise=(margins.late_rise(e, facts, settings) + EPSILON) / ACCURACY_UNIT,
         steady_val=-e.rise_val / RISE_UNIT,
         creeping=creeping,
         arriving=np.fmax(creeping, np.minimum(e.rise_val / RISE_UNIT, octaves(e.speeding, settings.accelerating))),
@@ -169,17 +163,9 @@ def steps_between(one: FloatArray, other: FloatArray) -> FloatArray:
 
 
 def progression_sign(evidence: Evidence, facts: Facts, settings: ClassifierSettings) -> FloatArray:
-    """The least of: a part was memorized, not all of it was, training stalled, it rose together with validation, the
-    norm did not fall (where it was measured). NaN where validation never rose."""
-    e = evidence
-    norm = np.nan_to_num((e.norm_change + settings.progression_norm_fall) / ACCURACY_UNIT, nan=1.0)
-    parts = (
-        (e.held_before - memorized_level(facts, settings)) / ACCURACY_UNIT,
-        (e.theta_train - EPSILON - e.onset_train_accuracy) / ACCURACY_UNIT,
-        (e.held_early - stalled_level(e.held_before, facts, settings)) / ACCURACY_UNIT,
-        (e.train_gain - settings.progression_gain) / ACCURACY_UNIT,
-        norm,
-    )
+    """The least of its parts. NaN where validation never rose; a norm that was not measured did not fall."""
+    parts = [part / ACCURACY_UNIT for part in margins.together(evidence, facts, settings)]
+    parts[-1] = np.nan_to_num(parts[-1], nan=1.0)
     return np.asarray(np.min(parts, axis=0))
 
 
