@@ -295,17 +295,17 @@ def stalled_level(held_before: FloatArray, facts: Facts, settings: ClassifierSet
 
 def declined_level(facts: Facts, settings: ClassifierSettings) -> FloatArray:
     """What validation accuracy must end below to have declined: by more than one example."""
-    return settings.validation_level - np.maximum(settings.slack, one_example(facts))
+    return settings.validation_level - np.maximum(settings.slack, one_example(facts.n_val))
 
 
 def late_gain_level(facts: Facts, settings: ClassifierSettings) -> FloatArray:
     """What validation accuracy must gain late to be semi-grokking."""
-    return np.maximum(settings.semi_gain * (1 - facts.chance), settings.semi_examples * one_example(facts))
+    return np.maximum(settings.semi_gain * (1 - facts.chance), settings.semi_examples * one_example(facts.n_val))
 
 
-def one_example(facts: Facts) -> FloatArray:
-    """In validation accuracy; 0 where the number of examples is unknown."""
-    return np.where(facts.n_val > 0, 1 / np.maximum(facts.n_val, 1), 0.0)
+def one_example(n_examples: FloatArray) -> FloatArray:
+    """In accuracy; 0 where their number is unknown."""
+    return np.where(n_examples > 0, 1 / np.maximum(n_examples, 1), 0.0)
 
 
 def luck(facts: Facts, settings: ClassifierSettings) -> FloatArray:
@@ -371,8 +371,7 @@ def rising(
     before, highest = np.median(earlier_RS, axis=1), smooth_RS[:, : earlier.stop].max(axis=1)
     spread = np.median(np.abs(earlier_RS - before[:, None]), axis=1)
     now = latest(x_RS, step_S, settings)
-    one_example = np.where(n_examples > 0, 1 / np.maximum(n_examples, 1), 0)
-    noise = np.maximum(np.maximum(least, settings.rise_mads * spread), np.nan_to_num(one_example))
+    noise = np.maximum(np.maximum(least, settings.rise_mads * spread), one_example(n_examples))
     return np.asarray(np.minimum(now - before - noise, now - highest) - EPSILON)
 
 
