@@ -10,8 +10,7 @@ import pandas as pd
 
 from results.axes import check_column, distinct
 from results.palette import PHASE_ORDER
-
-SEED_COLUMNS = ("seed", "data_seed", "init_seed")
+from results.replicates import SEED_COLUMNS
 
 
 def diagram_table(labels: pd.DataFrame, x: str, y: str | None = None, facet: str | None = None) -> pd.DataFrame:

@@ -26,6 +26,7 @@ from results.descent.sentences import p_text
 from results.diagram import budget_text
 from results.legend import draw_legend, legend_size
 from results.palette import FAINT, GREY, INK, PHASE_COLORS, PHASE_HATCHES, PHASE_ORDER, tint
+from results.replicates import with_replicate_seeds
 from results.style import (
     MARGIN_IN,
     axes_at,
@@ -64,6 +65,7 @@ def descent_figure(
 
     ValueError if verdicts and labels do not belong together.
     """
+    labels = with_replicate_seeds(labels)
     values = distinct(labels[axis])[1]
     layout = lay_out(axis, values, scale_of(axis, values, scales or {}))
     keys = distinct(labels[facet])[1] if facet else [None]

@@ -26,6 +26,7 @@ from results.cells import diagram_table, pooled_axes
 from results.counted import counted
 from results.legend import Note, draw_legend, legend_size
 from results.palette import FAINT, PHASE_COLORS, PHASE_HATCHES, tint
+from results.replicates import SEED_COLUMNS, with_replicate_seeds
 from results.style import (
     TEXT_PT,
     axes_at,
@@ -111,7 +112,8 @@ def describe(
     """The line under the title: the budget, how many seeds a cell holds, and what was pooled."""
     hidden = pooled_axes(labels, shown, scales)
     parts = [budget_text(labels, shown, budget_steps)]
-    n_seeds = labels["seed"].nunique() if "seed" in labels.columns and "seed" not in shown else 0
+    labels = with_replicate_seeds(labels)
+    n_seeds = labels["seed"].nunique() if "seed" in labels.columns and not {*SEED_COLUMNS} & {*shown} else 0
     if n_seeds:
         parts.append(counted(n_seeds, "seed"))
     if n_seeds > 1 or hidden:

@@ -24,6 +24,7 @@ from results.classify.columns import NOT_CONFIG, VARIES_AMONG_NEIGHBOURS
 from results.classify.sentences import steps
 from results.classify.settings import ClassifierSettings
 from results.critical.logistic import fit_place
+from results.replicates import replicate_seeds
 
 KIND = "below_critical_size"
 CENSORED = ("stopped_early", "no_trace", "no_accuracy", "too_few_rows")
@@ -122,7 +123,7 @@ def read_runs(labels: pd.DataFrame) -> Group:
         budget=budget,
         known=np.isfinite(train_size) & (np.isfinite(t_val) | settled) & is_validated(labels),
         candidate=(phase == "memorization") & ~_has_flag(warning, ("partial_from_start",)),
-        seed=_seeds(labels),
+        seed=np.asarray(pd.factorize(replicate_seeds(labels), use_na_sentinel=False)[0], dtype=np.int64),
     )
 
 
@@ -135,13 +136,6 @@ def is_settled(labels: pd.DataFrame) -> BoolArray:
 def is_validated(labels: pd.DataFrame) -> BoolArray:
     """Whether enough examples validate a run to tell if it generalizes."""
     return np.asarray(~_has_flag(labels["warning"].to_numpy(dtype=object), ("too_few_validation",)))
-
-
-def _seeds(labels: pd.DataFrame) -> IntArray:
-    """Without a column of seeds, each run is one of its own."""
-    if "seed" not in labels:
-        return np.arange(len(labels))
-    return np.asarray(pd.factorize(labels["seed"], use_na_sentinel=False)[0], dtype=np.int64)
 
 
 def find_d50(group: Group, generalized: BoolArray, level: float) -> D50 | None:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from results.axes import check_column, distinct
-from results.cells import SEED_COLUMNS, pooled_axes
+from results.cells import pooled_axes
 from results.counted import counted
 from results.critical.memory import Count, Memory, RandomLabels, count_right, final_values, memory_sizes, thresholds
 from results.critical.modelwise import Ratio, modelwise_ratios
@@ -23,6 +23,7 @@ from results.critical.smooth import smooth_traces
 from results.critical.star import Star
 from results.critical.zones import Curves, Score, fit_curves, score_zones
 from results.descent import DescentSettings, descents
+from results.replicates import SEED_COLUMNS, with_replicate_seeds
 
 ACCURACY, LOSS = "final_val_accuracy", "final_val_loss"
 METRICS = {"val_accuracy": "epochwise_accuracy", "val_loss": "epochwise_loss"}
@@ -95,7 +96,7 @@ def find(
 ) -> list[Findings]:
     """One for each value of the facet. `traces` has run_id, step, val_accuracy and val_loss."""
     question, settings = question or Question(), settings or CriticalSettings()
-    labels = with_loss(labels, traces, settings)
+    labels = with_replicate_seeds(with_loss(labels, traces, settings))
     if question.facet is None:
         return [_find(labels, traces, question, None, random, settings)]
     found = []

@@ -18,6 +18,7 @@ from scipy import stats
 from results.axes import distinct
 from results.critical.intervals import jackknife_error
 from results.critical.modelwise import seed_table, stays_above
+from results.replicates import with_replicate_seeds
 
 Floats = npt.NDArray[np.float64]
 
@@ -47,6 +48,7 @@ def shift(base: pd.DataFrame, changed: pd.DataFrame, axis: str = "width") -> Est
 
 def _estimate(parts: list[pd.DataFrame], axis: str) -> Estimate:
     """Of the first, over the second if there is one."""
+    parts = [with_replicate_seeds(part) for part in parts]
     seeds = np.array(sorted(set.intersection(*(set(part["seed"]) for part in parts))))
     places = [np.array(distinct(part[axis])[1], dtype=float) for part in parts]
     tables = [seed_table(part[part["seed"].isin(seeds)], axis, seeds, VALUE) for part in parts]

@@ -26,6 +26,7 @@ from results.critical.intervals import student_half
 from results.critical.outcomes import is_settled
 from results.critical.settings import CriticalSettings
 from results.critical.sizes import SIZE, Threshold, find_threshold, stability
+from results.replicates import with_replicate_seeds
 
 Floats = npt.NDArray[np.float64]
 
@@ -115,7 +116,7 @@ class RandomLabels:
     @classmethod
     def read(cls, labels: pd.DataFrame, traces: pd.DataFrame, settings: CriticalSettings | None = None) -> Self:
         """`traces` has run_id, step and train_accuracy."""
-        settings = settings or CriticalSettings()
+        settings, labels = settings or CriticalSettings(), with_replicate_seeds(labels)
         accuracy = {}
         for share in settings.budget_shares:
             budgets = dict(zip(labels["run_id"], share * labels["steps"].to_numpy(dtype=float), strict=True))

@@ -12,6 +12,7 @@ from results.descent.dips import Floats
 from results.descent.sentences import why
 from results.descent.settings import DescentSettings
 from results.descent.significance import POWER_80, DipTest, dip_test, holm, typical_error
+from results.replicates import with_replicate_seeds
 
 VERDICTS = ("double_descent", "dip_only", "none", "underpowered")
 
@@ -38,7 +39,7 @@ def descents(
     `detectable` (the dip that would be found with 80 % power), `unit`, `n_seeds`, `n_points`, `n_runs`,
     `n_left_out`, `why`. Raises ValueError for missing columns and an axis that is not numeric.
     """
-    settings = settings or DescentSettings()
+    settings, labels = settings or DescentSettings(), with_replicate_seeds(labels)
     names = [axis, "seed", value] if facet is None else [axis, "seed", value, facet]
     for name in names:
         check_column(labels, name)

@@ -19,8 +19,8 @@ from matplotlib.lines import Line2D
 from scipy import stats
 
 from results.axes import AxisLayout, distinct, label_of
-from results.cells import SEED_COLUMNS
 from results.palette import PHASE_ORDER
+from results.replicates import SEED_COLUMNS
 from results.style import CHARACTER_IN, TEXT_PT
 from results.sweep import Sweep
 

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from results.agreement import fleiss_kappa
 from results.axes import check_column
-from results.cells import SEED_COLUMNS
 from results.diagram import describe, phase_diagram
 from results.figures.sheet import labels_of
+from results.replicates import SEED_COLUMNS
 from results.sweep import Sweep
 
 

@@ -8,10 +8,10 @@ a sweep that varies more than seeds has a colour for each of its cells.
 import numpy as np
 from matplotlib.figure import Figure
 
-from results.cells import SEED_COLUMNS
 from results.figures.curves import cells, in_words, line_key, numbers, ordered_colors, phases_text, runs_of
 from results.figures.sheet import TRAIN, VAL, about, accuracy_axis, labels_of, log_steps, sheet
 from results.palette import FAINT, INK
+from results.replicates import SEED_COLUMNS
 from results.sweep import Sweep
 
 MEASURE = "effective_dimension"

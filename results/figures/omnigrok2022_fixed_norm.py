@@ -12,11 +12,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from results.axes import distinct, label_of, lay_out
-from results.cells import SEED_COLUMNS
 from results.figures.curves import cells, line_key, runs_of, titles_of
 from results.figures.sheet import TRAIN, VAL, about, labels_of, sheet
 from results.figures.times import censored_median, first_reach
 from results.palette import GREY
+from results.replicates import SEED_COLUMNS
 from results.style import draw_ticks
 from results.sweep import Sweep
 

@@ -11,9 +11,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from results.axes import distinct, label_of, lay_out
-from results.cells import SEED_COLUMNS
 from results.figures.curves import apart, cells, draw_mean, in_words, line_key, undecided_key
 from results.figures.sheet import about, accuracy_axis, labels_of, sheet
+from results.replicates import SEED_COLUMNS
 from results.style import draw_ticks
 from results.sweep import Sweep
 
