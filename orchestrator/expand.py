@@ -25,7 +25,7 @@ from orchestrator.spec_model import MAX_RUNS, PLACES, Sample, SweepSpec
 from orchestrator.spec_values import WITHOUT_OPERATION
 from orchestrator.train_schedule import read_schedule
 from results.objects import SCHEME
-from trainers.config import DEFAULTS, FOUND_IN_DATA
+from trainers.config import DEFAULTS, FOUND_IN_DATA, WHEREABOUTS
 from trainers.expressions import ExpressionError
 from trainers.tasks import TABLE_FIELDS, DataError, idx
 from trainers.train_sizes import Before, parse_before, write_before
@@ -70,7 +70,8 @@ def build_table(spec: SweepSpec, factors: Sequence[Factor]) -> tuple[RunTable, l
         table, faults = _with_counts(table)
     if not faults and spec.where is not None:
         table, faults = _filtered(table, spec.where)
-    return table, faults or _duplicates(table, spec)
+    faults = faults or _duplicates(table, spec)
+    return replace(table, axis_names=_columns_of(table.axis_names)), faults
 
 
 def size_faults(spec: SweepSpec, factors: Sequence[Factor]) -> list[Fault]:
@@ -270,6 +271,11 @@ def absolute(folder: str, base: Path | None = None) -> str:
     if folder.startswith(SCHEME):
         return folder
     return str((base or Path()).absolute() / os.path.expanduser(folder))
+
+
+def _columns_of(axis_names: Sequence[str]) -> tuple[str, ...]:
+    """Tables name data by their hash, not by where they lie; and so does whoever draws them."""
+    return tuple(dict.fromkeys("data_sha256" if name in WHEREABOUTS else name for name in axis_names))
 
 
 def _with_counts(table: RunTable) -> tuple[RunTable, list[Fault]]:

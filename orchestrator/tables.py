@@ -12,6 +12,7 @@ import pyarrow as pa
 from orchestrator.columns import config_rows
 from orchestrator.plan import Plan, PlannedPack
 from results.classify import ClassifierSettings, label_runs
+from results.errors import StorageError
 from results.places import Place
 from results.schema import trace_schema
 from results.store import SweepStore
@@ -26,8 +27,14 @@ def write_tables(store: SweepStore, plan: Plan) -> None:
     sweep = Sweep(store)
     labels = label_ended(sweep, ClassifierSettings.from_mapping(plan.classifier))
     axes = diagram_axes(plan)
-    if len(labels) and axes:
-        draw_labels(sweep, labels, axes, [store.figure_path(name) for name in DIAGRAMS])
+    try:
+        if len(labels) and axes:
+            draw_labels(sweep, labels, axes, [store.figure_path(name) for name in DIAGRAMS])
+    except (OSError, StorageError):
+        raise  # room for the next launch to do both
+    except Exception:
+        store.write_labels(labels)  # no launch will draw these
+        raise
     store.write_labels(labels)
 
 

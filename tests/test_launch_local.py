@@ -4,6 +4,7 @@ import io
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -185,6 +186,22 @@ def test_tables_that_a_kill_kept_from_being_written_are_written_by_the_next_laun
     launch_here(spec, folder)
     assert len(pd.read_parquet(folder / "labels.parquet")) == 12
     assert SweepStore(folder).latest_attempt() == attempts
+
+
+@pytest.mark.parametrize(("error", "labelled"), [(ValueError("no picture"), True), (OSError(28, "no space"), False)])
+def test_what_cannot_be_drawn_is_labelled_and_what_the_disk_refused_is_left_to_the_next_launch(
+    error: Exception, labelled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "sweep"
+    spec = freeze(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr("results.diagram.phase_diagram", Mock(side_effect=error))
+        with pytest.raises(type(error)):
+            launch_here(spec, folder)
+    assert (folder / "labels.parquet").exists() == labelled
+    launch_here(spec, folder)
+    assert len(pd.read_parquet(folder / "labels.parquet")) == 12
+    assert (folder / "figures" / "phase_diagram.png").exists() != labelled
 
 
 def test_local_and_address_exclude_each_other(tmp_path: Path):

@@ -143,6 +143,32 @@ def test_what_is_no_parquet_is_said(tmp_path: Path) -> None:
         load_spec(path)
 
 
+# Several files
+
+FILES = """\
+grid:
+  width: [4, 8]
+  task: [{file: mine.npz}, {file: other.npz}, {file: mine.parquet, target_columns: [x2]}]
+"""
+
+
+def test_a_sweep_over_files_is_labelled_and_drawn_by_what_they_hold(tmp_path: Path, grokctl: Grokctl) -> None:
+    """No table has a column for the place of a file, and so nobody can draw along it."""
+    write(tmp_path / "mine.npz")
+    write(tmp_path / "other.npz", features=np.random.default_rng(7).standard_normal((40, 6)))
+    pq.write_table(pa.table({"x1": np.arange(40.0), "x2": np.arange(40) % 3}), tmp_path / "mine.parquet")
+    folder = tmp_path / "sweep"
+    launched = grokctl("launch", spec(tmp_path, FILES + "steps: 20\n"), "--local", "--out", folder)
+    assert launched.exit_code == 0, launched.output
+    sweep = open_sweep(folder)
+    labels = sweep.labels()
+    assert (len(labels), labels["data_sha256"].nunique()) == (6, 3)
+    assert sweep.plan["axes"].keys() == {"width", "task", "data_sha256"}
+    assert "data_sha256" in (folder / "figures" / "phase_diagram.svg").read_text()
+    with pytest.raises(SpecError, match=r"'file' is not an axis .* Axes: width, task, data_sha256, seed"):
+        load_spec(spec(tmp_path, FILES + "diagram: {x: width, y: file}\n"))
+
+
 # Real-valued targets
 
 
