@@ -66,8 +66,10 @@ def _listed(name: str, written: Any) -> list[Any]:
         if name not in NUMERIC_NAMES:
             raise AxisError(f"{form} makes numbers; {name} takes a list of values")
         values = _generated(form, arguments)
+        if not takes(name, int) or (name == "train_size" and any(0 < v < 1 for v in values)):
+            return values  # beside fractions of the table 1.0 is all of it, and not one example
         # Whole numbers as int where the hyperparameter wants them, so that geomspace from 8 to 128 can be widths.
-        return [int(v) if v == math.floor(v) else v for v in values] if takes(name, int) else list(values)
+        return [int(v) if v == math.floor(v) else v for v in values]
     forms = ", ".join(f"{{{form}: [...]}}" for form in FORMS)
     raise AxisError(f"an axis is a list of values or one of {forms}; this is {show(written)}")
 

@@ -49,6 +49,7 @@ def test_without_axes_a_sweep_is_one_run():
         ("batch_size", "[5, null]", [5, None]),
         ("seed", "[3, 1]", [3, 1]),
         ("train_size", "{linspace: [10, 30, 3]}", [10, 20, 30]),
+        ("train_size", "{linspace: [0.25, 0.75, 3]}", [12, 24, 37]),
         ("train_size", "[0.5, 10]", [24, 10]),
         ("task", "['a+b', (a - b)]", ["a + b", "a - b"]),
     ],
