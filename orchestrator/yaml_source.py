@@ -223,8 +223,9 @@ class _Builder:
         return data
 
     def scalar(self, event: ScalarEvent, path: KeyPath) -> Any:
-        text: str = event.value
-        if any("\ud800" <= character <= "\udfff" for character in text):
+        try:  # JSON, which is YAML, escapes a character beyond 16 bits as its two halves
+            text = event.value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+        except UnicodeDecodeError:
             self.fault(path, "an escape stands for half a character", event)
             return None
         if event.style is not None:
