@@ -1,7 +1,8 @@
 """A spec that gained runs: what a frozen plan can take in, and what it refuses.
 
 More values of an axis, more seeds, another filter: the runs that the plan lacks become packs of their own, in an
-amendment of the plan. Old packs stay as they are, to the bit. Whatever else differs belongs into another folder.
+amendment of the plan. Old packs stay as they are, to the bit. Data of the user's may lie elsewhere by now: a run knows
+them by their hash, and the amendment says where they are read from. Whatever else differs belongs into another folder.
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ from results.places import Place
 
 GROWING = ("grid", "zip", "sample", "where", "seeds")
 """The parts of a spec that say which runs there are, and not how one is trained."""
+DATA = ("folder", "file", "feature_columns", "target_columns")
+"""Where data lie: other ones make other runs, and so these keys need no look of their own."""
 BUDGET = {"steps", "grid.steps", "zip.steps"}
 LARGER_BUDGET = (
     "Nothing was changed. Runs that ended cannot go on: that takes the optimizer's state, which is not kept. "
@@ -41,6 +44,18 @@ class Growth:
     runs: RunTable
     added: RunTable
     """Those that the plan lacks."""
+    moved: Mapping[str, Mapping[str, Any]]
+    """Where the data of all runs lie, by their sha256, if the plan has any of them elsewhere; else empty."""
+
+    @property
+    def reason(self) -> str:
+        """For whoever reads the amendment."""
+        added = f"{self.added.n_runs:,} runs were added to the spec"
+        if not self.moved:
+            return added
+        places = sorted({str(place["file"] or place["folder"]) for place in self.moved.values()})
+        found = f"the same data were found in {', '.join(places)}"
+        return f"{added}; {found}" if self.added.n_runs else found
 
 
 def is_of(plan: Plan, loaded: LoadedSpec) -> bool:
@@ -52,10 +67,11 @@ def growth_of(plan: Plan, loaded: LoadedSpec, folder: Place) -> Growth:
     """What a spec asks for beyond the plan.
 
     Raises:
-        UserError: the spec differs in anything but added runs (73).
+        UserError: the spec differs in anything but added runs, and the place of the same data (73).
     """
     changes = spec_changes(normalized_spec(plan.spec), normalized_spec(resolved_spec(loaded.spec)))
-    if any(path.partition(".")[0] not in GROWING for path in changes):
+    whereabouts = {f"task.{name}" for name in DATA}
+    if any(path.partition(".")[0] not in GROWING for path in changes.keys() - whereabouts):
         raise _refusal(folder, changes)
     runs = expand(loaded.spec)
     known, wanted = np.concatenate([pack.run_ids for pack in plan.packs]), runs.run_ids()
@@ -65,7 +81,14 @@ def growth_of(plan: Plan, loaded: LoadedSpec, folder: Place) -> Growth:
     further = [name for name in column_names(runs.columns) if name not in plan.columns]
     if further:
         raise _refusal(folder, changes, f"tables of the sweep have no column {', '.join(further)}")
-    return Growth(runs=runs, added=runs.take(np.isin(wanted, known, invert=True)))
+    return Growth(runs=runs, added=runs.take(np.isin(wanted, known, invert=True)), moved=_moved(plan, runs))
+
+
+def _moved(plan: Plan, runs: RunTable) -> dict[str, dict[str, Any]]:
+    planned = {pack.fixed.get("data_sha256"): {name: pack.values(name)[0] for name in DATA} for pack in plan.packs}
+    combos, _ = runs.combinations(("data_sha256", *DATA))
+    found = {sha256: combo for combo in combos if (sha256 := combo.pop("data_sha256")) is not None}
+    return found if any(planned.get(sha256, place) != place for sha256, place in found.items()) else {}
 
 
 def extension(
@@ -81,7 +104,8 @@ def extension(
     return {
         "packs": [pack.to_json() for pack in packs],
         "changed": changed,
-        "reason": f"{added.n_runs:,} runs were added to the spec",
+        "moved": growth.moved,
+        "reason": growth.reason,
     }
 
 

@@ -22,7 +22,7 @@ from rich.text import Text
 from orchestrator.calibration import calibrate, stored_cost
 from orchestrator.code_file import admit, bytes_of, require_allowed
 from orchestrator.environment import agreed
-from orchestrator.errors import EXIT_BAD_DATA, EXIT_IO, EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, UserError
+from orchestrator.errors import EXIT_BAD_DATA, EXIT_IO, EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, SpecError, UserError
 from orchestrator.extension import extension, growth_of, is_of
 from orchestrator.filters import parse_only
 from orchestrator.machine import find_slots, slots_of_nodes
@@ -252,7 +252,7 @@ class _Launch:
         growth = growth_of(plan, self.loaded, self.store.root)
         all_started = not not_started(plan, self.store)
         self.store.extend(**extension(self.loaded, growth, slots, stored_cost(slots), all_started=all_started))
-        self.console.print(Text(f"the spec has {growth.added.n_runs:,} runs more than the plan: added"), soft_wrap=True)
+        self.console.print(Text(f"amended the plan: {growth.reason}"), soft_wrap=True)
         extended = Plan.from_json(self.store.read_plan())
         require_match(extended, self.selected)
         return extended
@@ -363,7 +363,13 @@ def _load(spec: str | Place | SweepSpec, overrides: Mapping[str, str]) -> Loaded
     resolved = store.read_plan()["spec"]
     if resolved.get("code"):  # the file itself may be gone, or another one by now
         resolved = {**resolved, "code": {**resolved["code"], "file": str(absolute(store.code_path))}}
-    return load_text(json.dumps(resolved), Path(str(spec)), overrides)
+    try:
+        return load_text(json.dumps(resolved), Path(str(spec)), overrides)
+    except SpecError as error:
+        if not {"task.file", "task.folder"} & {problem.path for problem in error.problems}:
+            raise
+        hint = f"Have the data moved? Launch the spec that finds them, with --out {shlex.quote(str(spec))}."
+        raise SpecError(error.problems, hint=hint) from None
 
 
 def _is_sweep(spec: str | Place | SweepSpec) -> TypeGuard[str | Place]:

@@ -1,9 +1,10 @@
 """The plan of a sweep on disk: plan.json, and the amendments that change it later, plan.0001.json, plan.0002.json, ...
 
 Each of these files is written once. An amendment puts one pack in the place of another that has committed nothing,
-adds packs of runs that the spec has gained, or cuts packs that have not started anew; it names the plan that it
-amends, so they form a chain, and `read_plan` gives what stands at its end. Every file holds its `plan_id`, a hash of
-its content; that of the last one is the id of the whole.
+adds packs of runs that the spec has gained, or cuts packs that have not started anew; and it may say where the data of
+all packs lie by now, which are known by their hash. It names the plan that it amends, so they form a chain, and
+`read_plan` gives what stands at its end. Every file holds its `plan_id`, a hash of its content; that of the last one is
+the id of the whole.
 """
 
 import functools
@@ -87,10 +88,19 @@ def amend(root: Place, *, replaced: str, pack: Mapping[str, Any], reason: str, t
 
 
 def extend(
-    root: Place, *, packs: Sequence[Mapping[str, Any]], changed: Mapping[str, Any], reason: str, tag: str
+    root: Place,
+    *,
+    packs: Sequence[Mapping[str, Any]],
+    changed: Mapping[str, Any],
+    moved: Mapping[str, Mapping[str, Any]],
+    reason: str,
+    tag: str,
 ) -> None:
-    """Adds packs, and replaces entries of the plan that tell of all runs."""
+    """Adds packs, and replaces entries of the plan that tell of all runs. `moved` has by `data_sha256` the fields of
+    runs that say where these data lie now."""
     body = {"added": [dict(pack) for pack in packs], "changed": dict(changed), "reason": reason}
+    if moved:
+        body["moved"] = {sha256: dict(fields) for sha256, fields in moved.items()}
     while not _append(root, read_plan(root), body, tag):
         pass  # a pack's amendment was first
 
@@ -164,7 +174,7 @@ def _amended(plan: dict[str, Any], amendment: dict[str, Any]) -> dict[str, Any]:
     if "added" in amendment:
         changed = dict(amendment["changed"])
         entry = {**named, "added": [pack["pack_id"] for pack in amendment["added"]]}
-        packs = [*plan["packs"], *amendment["added"]]
+        packs = [*(_moved(pack, amendment.get("moved", {})) for pack in plan["packs"]), *amendment["added"]]
         if "removed" in amendment:
             entry["removed"] = amendment["removed"]
             kept = [pack for pack in plan["packs"] if pack["pack_id"] not in set(amendment["removed"])]
@@ -181,3 +191,12 @@ def _amended(plan: dict[str, Any], amendment: dict[str, Any]) -> dict[str, Any]:
         "amendments": [*plan["amendments"], entry],
         "packs": packs,
     }
+
+
+def _moved(pack: dict[str, Any], moved: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The data of a pack are the same for all of its runs."""
+    fields = moved.get(pack["fixed"].get("data_sha256")) if moved else None
+    if fields is None:
+        return pack
+    runs = {name: values for name, values in pack["runs"].items() if name not in fields}
+    return {**pack, "fixed": {**pack["fixed"], **fields}, "runs": runs}

@@ -119,15 +119,23 @@ class SweepStore:
         self.pack(replaced).refuse_to_replace(attempt)
         return plan_files.amend(self.root, replaced=replaced, pack=pack, reason=reason, tag=process_tag())
 
-    def extend(self, *, packs: Sequence[Mapping[str, Any]], changed: Mapping[str, Any], reason: str) -> None:
-        """Adds packs to the plan, and replaces entries of it (`spec`, `axes`, ...) that tell of all runs.
+    def extend(
+        self,
+        *,
+        packs: Sequence[Mapping[str, Any]],
+        changed: Mapping[str, Any],
+        moved: Mapping[str, Mapping[str, Any]] = {},
+        reason: str,
+    ) -> None:
+        """Adds packs to the plan, and replaces entries of it (`spec`, `axes`, ...) that tell of all runs. `moved` says
+        where data lie now, by their sha256.
 
         Raises ConflictError for a pack that is there already.
         """
         there = set(self.pack_ids()) & {pack["pack_id"] for pack in packs}
         if there:
             raise ConflictError(f"{self.root} has a pack {min(there)} already")
-        plan_files.extend(self.root, packs=packs, changed=changed, reason=reason, tag=process_tag())
+        plan_files.extend(self.root, packs=packs, changed=changed, moved=moved, reason=reason, tag=process_tag())
 
     def recut(
         self,

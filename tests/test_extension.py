@@ -3,11 +3,12 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import Grokctl
 from launch_helpers import SPEC, commits, files_of, freeze, launch_here, launching, no_debris, traces, wait_until
 
-from orchestrator.errors import UserError
+from orchestrator.errors import SpecError, UserError
 from orchestrator.status import read_status, status_text
 from results import open_sweep
 from results.store import SweepStore
@@ -107,3 +108,65 @@ def test_a_kill_during_the_extension_changes_nothing_in_the_end(sweep: Path, tmp
     assert launch_here(spec, sweep).exit_code == 0
     assert traces(sweep).equals(traces(calm))
     assert verify(sweep) == []
+
+
+ON_FILES = """\
+name: files
+task: {{kind: data, file: {data}/one.npz}}
+model: {{kind: mlp}}
+steps: 60
+train_size: 15
+evaluation: {{growth: 2, gaps: 15}}
+grid:
+  task: [{{file: {data}/one.npz}}, {{file: {data}/two.npz}}]
+  width: [4, 6]
+seeds: 2
+resources: {{device: cpu, lanes: 2}}
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for seed, name in enumerate(("one", "two")):
+        x = np.random.default_rng(seed).standard_normal((40, 3))
+        np.savez(folder / f"{name}.npz", features=x, targets=x.argmax(1))
+    return folder
+
+
+def test_a_sweep_goes_on_where_its_data_lie_by_now(data: Path, tmp_path: Path) -> None:
+    calm, folder, moved = tmp_path / "calm", tmp_path / "sweep", tmp_path / "moved"
+    assert launch_here(freeze(calm, ON_FILES.format(data=data)), calm).exit_code == 0
+    with launching(freeze(folder, ON_FILES.format(data=data)), folder) as process:
+        wait_until(lambda: commits(folder) > 0, process)
+        process.kill()
+        process.join()
+    assert commits(folder) < commits(calm)
+    data.rename(moved)
+    with pytest.raises(SpecError) as refused:
+        launch_here(folder, folder)
+    assert f"Launch the spec that finds them, with --out {folder}" in str(refused.value.hint)
+    assert launch_here(edited(folder, ON_FILES.format(data=moved)), folder).exit_code == 0
+    assert traces(folder).equals(traces(calm))
+    assert verify(folder) == []
+    assert f"the same data were found in {moved}/one.npz, {moved}/two.npz" in status_text(read_status(folder))
+    assert set(open_sweep(folder).settings()["file"]) == {f"{moved}/one.npz", f"{moved}/two.npz"}
+    wider = ON_FILES.format(data=moved).replace("width: [4, 6]", "width: [4, 6, 8]")
+    assert launch_here(edited(folder, wider), folder).runs_ended == 12
+    assert launch_here(folder, folder).runs_ended == 12
+    assert sorted(path.name for path in folder.glob("plan.*.json")) == ["plan.0001.json", "plan.0002.json"]
+
+
+def test_other_data_in_another_place_are_another_sweep(data: Path, tmp_path: Path) -> None:
+    folder, other = tmp_path / "sweep", tmp_path / "other"
+    freeze(folder, ON_FILES.format(data=data))
+    shutil.copytree(data, other)
+    np.savez(other / "two.npz", features=np.ones((40, 3)), targets=np.arange(40) % 3)
+    before = files_of(folder)
+    with pytest.raises(UserError) as caught:
+        launch_here(edited(folder, ON_FILES.format(data=other)), folder)
+    assert caught.value.exit_code == 73
+    assert "task.file: " in str(caught.value)
+    assert "4 of 8 runs of the sweep are not in this spec" in str(caught.value)
+    assert files_of(folder) == before
