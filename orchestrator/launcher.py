@@ -140,11 +140,9 @@ class _Launch:
     replan: bool
 
     def run(self) -> LaunchResult:
-        with self.store.lock(take_over=self.take_over) as note, drain_on_signals(self._say_draining) as request:
-            if note:
-                self.console.print(Text(f"note: {note}"), soft_wrap=True)
+        with self._hold(), drain_on_signals(self._say_draining) as request:
             try:
-                plan = self._train(request)
+                plan = self._train()
                 self._write_tables(plan)
                 return self._end(plan, request)
             except StopNow as stop:
@@ -152,6 +150,16 @@ class _Launch:
             finally:
                 with suppress(StorageError):  # the next launch does it; what went wrong before is what counts
                     self.store.clear_stop()
+
+    @contextmanager
+    def _hold(self) -> Iterator[None]:
+        """Hold the sweep's folder. Whoever asks for a stop while somebody holds it asks this launch, however long it
+        takes to start: only what was asked of an earlier one is forgotten, and that at once."""
+        with self.store.lock(take_over=self.take_over) as note:
+            self.store.clear_stop()
+            if note:
+                self.console.print(Text(f"note: {note}"), soft_wrap=True)
+            yield
 
     def _stopped(self, exit_code: int) -> LaunchResult:
         """After a second signal, which may have come at any point of a launch."""
@@ -165,7 +173,7 @@ class _Launch:
             f"{number.name}: stopping at the next commit of each pack; once more to stop at once", style="bold"
         )
 
-    def _train(self, request: StopRequest) -> Plan:
+    def _train(self) -> Plan:
         """Train what is unfinished, on a Ray that lives as long as that takes. Returns the plan."""
         with ExitStack() as stack:
             joined = self._connect(stack) if self.address else None
@@ -178,8 +186,6 @@ class _Launch:
             if not packs:
                 return plan
             self._refuse_what_would_fail(packs, is_own=joined is None)
-            if not request:
-                self.store.clear_stop()  # of an earlier launch
             attempt = self.store.begin_attempt()
             if self.replan:
                 plan = self._cut_anew(plan, slots, attempt)

@@ -8,11 +8,21 @@ from unittest.mock import Mock
 
 import pandas as pd
 import pytest
-from launch_helpers import SPEC, assert_same_traces, commits, files_of, freeze, launch_here, launching, wait_until
+from launch_helpers import (
+    SLOTS,
+    SPEC,
+    assert_same_traces,
+    commits,
+    files_of,
+    freeze,
+    launch_here,
+    launching,
+    wait_until,
+)
 from rich.console import Console
 
 import orchestrator
-from orchestrator import worker
+from orchestrator import launcher, worker
 from orchestrator.errors import UserError
 from orchestrator.spec import load_text
 from orchestrator.status import read_status, status_text
@@ -175,6 +185,19 @@ def test_a_time_limit_drains_and_the_next_launch_goes_on(tmp_path: Path, finishe
     assert not (folder / "stop").exists()
     assert launch_here(spec, folder).runs_ended == 12
     assert_same_traces(folder, finished)
+
+
+def test_a_stop_that_is_asked_for_while_a_launch_starts_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = tmp_path / "sweep"
+    spec = freeze(folder)
+    SweepStore(folder).request_stop()  # of a launch that was killed
+    monkeypatch.setattr(launcher, "find_slots", lambda resources: (SweepStore(folder).request_stop(), SLOTS)[1])
+    result = launch_here(spec, folder)
+    assert (result.exit_code, commits(folder)) == (0, 0)
+    assert not (folder / "stop").exists()
+    monkeypatch.undo()
+    SweepStore(folder).request_stop()
+    assert launch_here(spec, folder).runs_ended == 12
 
 
 def test_tables_that_a_kill_kept_from_being_written_are_written_by_the_next_launch(tmp_path: Path):
