@@ -21,6 +21,7 @@ from rich.text import Text
 
 from orchestrator.calibration import calibrate, stored_cost
 from orchestrator.code_file import admit, bytes_of, require_allowed
+from orchestrator.drain import Drain
 from orchestrator.environment import agreed
 from orchestrator.errors import EXIT_BAD_DATA, EXIT_IO, EXIT_OK, EXIT_RUNS_FAILED, EXIT_USAGE, SpecError, UserError
 from orchestrator.extension import extension, growth_of, is_of
@@ -112,6 +113,7 @@ def launch(
     launching = _Launch(
         store=store,
         console=console,
+        drain=Drain(store, console),
         permits=permits,
         loaded=loaded,
         selected=selected,
@@ -130,6 +132,7 @@ class _Launch:
 
     store: SweepStore
     console: Console
+    drain: Drain
     permits: Permits
     loaded: LoadedSpec
     selected: Expression | None
@@ -168,10 +171,7 @@ class _Launch:
         return outcome(self.store, known, exit_code, {}, newest_headers(self.store, known) if known else {})
 
     def _say_draining(self, number: signal.Signals) -> None:
-        self.store.request_stop()
-        self.console.print(
-            f"{number.name}: stopping at the next commit of each pack; once more to stop at once", style="bold"
-        )
+        self.drain.ask(f"{number.name}: stopping at the next commit of each pack; once more to stop at once")
 
     def _train(self) -> Plan:
         """Train what is unfinished, on a Ray that lives as long as that takes. Returns the plan."""
@@ -327,20 +327,26 @@ class _Launch:
             timer.cancel()
 
     def _end_of_time(self) -> None:
-        self.store.request_stop()
-        self.console.print(f"{self.max_hours:g} hours are over: stopping at the next commit of each pack", style="bold")
+        self.drain.ask(f"{self.max_hours:g} hours are over: stopping at the next commit of each pack")
 
     def _train_here(self, plan: Plan, packs: Sequence[PlannedPack], attempt: int) -> None:
         from orchestrator.local import train_here
 
         with follow(self.store, plan, self.console):
             ids = [pack.pack_id for pack in packs]
-            train_here(self.store.root, ids, attempt, should_stop=self.store.stop_requested, permits=self.permits)
+            train_here(self.store.root, ids, attempt, should_stop=self.drain.is_asked_for, permits=self.permits)
 
     def _on_ray(self, plan: Plan, cluster: "Cluster") -> "OnRay":
         from orchestrator.on_ray import OnRay
 
-        return OnRay(store=self.store, plan=plan, cluster=cluster, permits=self.permits, console=self.console)
+        return OnRay(
+            store=self.store,
+            plan=plan,
+            cluster=cluster,
+            permits=self.permits,
+            console=self.console,
+            should_stop=self.drain.is_asked_for,
+        )
 
     def _write_tables(self, plan: Plan) -> None:
         from orchestrator.tables import write_tables

@@ -1,6 +1,6 @@
 """The packs of one launch on a connected Ray: handed to Tune until none is left, whatever dies meanwhile."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -33,6 +33,7 @@ class OnRay:
     cluster: Cluster
     permits: Permits
     console: Console
+    should_stop: Callable[[], bool]
 
     def require_room(self, *, may_grow: bool) -> None:
         """A pack that fits nowhere would wait for ever. Raises UserError, unless the cluster may grow."""
@@ -53,14 +54,14 @@ class OnRay:
         trials = Trials(store=self.store, attempt=attempt)
         left, rounds, crash = list(packs), 0, ""
         with follow(self.store, self.plan, self.console):
-            while left and rounds <= IDLE_ROUNDS and not self.store.stop_requested():
+            while left and rounds <= IDLE_ROUNDS and not self.should_stop():
                 before = self._commits(left)
                 crash = self._schedule(left, trials)
                 rounds = 0 if self._commits(left) != before else rounds + 1
                 left = [pack for pack in left if not self._is_settled(pack, attempt)]
         if left and crash:
             raise UserError(f"Ray gives up: {crash}", exit_code=EXIT_UNAVAILABLE, hint=GOES_ON)
-        if not self.store.stop_requested():
+        if not self.should_stop():
             self._record_deaths(left, trials)
         self._tell_of_hardware()
 
@@ -72,7 +73,7 @@ class OnRay:
             self.cluster.require_alive()
             if self.store.latest_attempt() > trials.attempt:
                 raise FencedError(f"a newer launch has taken over {self.store.root}")
-            if self.store.stop_requested():
+            if self.should_stop():
                 training.end_if_idle()
             while trials.notes:
                 self.console.print(Text(trials.notes.pop(0)), style="yellow", soft_wrap=True)

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from cli_processes import run
-from launch_helpers import assert_same_traces, commits, freeze, launch_here, no_debris
+from launch_helpers import assert_same_traces, commits, freeze, launch_here, listening, no_debris
 
+from orchestrator.drain import Drain
 from orchestrator.status import read_status, status_text
 from results import durable
+from results.store import SweepStore
 from results.verify import verify
 
 FAILURES = {"write": errno.ENOSPC, "fsync": errno.EIO, "close": errno.EDQUOT, "open": errno.EROFS, "rename": errno.EIO}
@@ -134,6 +136,40 @@ def can_mount() -> bool:
 
 
 @pytest.mark.skipif(not can_mount(), reason="no mount namespaces here")
+def test_a_time_limit_holds_though_the_stop_mark_is_refused(
+    tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, (console, said) = tmp_path / "sweep", listening()
+    spec = freeze(folder)
+    monkeypatch.setattr(SweepStore, "request_stop", no_room)
+    result = launch_here(spec, folder, max_hours=0.0, console=console)
+    assert result.exit_code == 0
+    assert commits(folder) < commits(undisturbed)
+    assert [line for line in said if "No space" in line] == [
+        "workers cannot be told to stop yet, which is tried again and again: [Errno 28] No space left on device"
+    ]
+
+
+def test_a_stop_mark_that_was_refused_is_left_as_soon_as_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (console, said), store = listening(), SweepStore(tmp_path)
+    drain = Drain(store, console)
+    assert not drain.is_asked_for()
+    with monkeypatch.context() as full:
+        full.setattr(SweepStore, "request_stop", no_room)
+        drain.ask("time is over")
+        assert drain.is_asked_for()
+        assert len(said) == 2
+        assert not store.stop_requested()
+    assert drain.is_asked_for()
+    assert store.stop_requested()
+
+
+def no_room(store: SweepStore) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_a_real_disk_that_is_full_then_read_only_then_has_room(tmp_path: Path, undisturbed: Path) -> None:
     """By the kernel itself: a tmpfs of 140 kB, in a namespace of its own."""
     disk, copy = tmp_path / "disk", tmp_path / "copy"
