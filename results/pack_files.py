@@ -69,11 +69,13 @@ class PackFiles:
     def headers(self) -> tuple[list[Header], list[DamagedError]]:
         """Readable headers, newest last, and what the others suffer from. Of a pack that is done only the last one."""
         headers, damaged = [], []
-        for path in [self.done] if self.done.exists() else [path for path, _ in self.lives("header")]:
+        paths = self._header_paths()
+        for path in paths:
             try:
                 headers.append(self.header(path))
             except FileNotFoundError:
-                continue  # the writer let go of it while we read
+                if paths != self._header_paths():
+                    return self.headers()  # the writer let go of it while we read, and what is newest is another one
             except DamagedError as error:
                 damaged.append(error)
         return sorted(headers, key=Header.order), damaged
@@ -144,6 +146,9 @@ class PackFiles:
         from results import tables
 
         return tables.decode(self.check(entry))
+
+    def _header_paths(self) -> list[Place]:
+        return [self.done] if self.done.exists() else [path for path, _ in self.lives("header")]
 
     def _names(self) -> list[str]:
         try:

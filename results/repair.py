@@ -27,8 +27,8 @@ from results.verify import (
     COPIES,
     PUBLISHED,
     header_paths,
+    published_files,
     require_whole_plan,
-    strangers,
     wrong_failure,
     wrong_header,
     wrong_live,
@@ -81,8 +81,10 @@ def repair(root: Place) -> list[Repair]:
         aside = _Quarantine(store.root)
         for pack_id in store.pack_ids():
             _repair_pack(store, store.pack(pack_id), aside)
-        for path in strangers(store, _vouched(store)):
-            aside.put(path, "no header vouches for this file", MADE_AGAIN)
+        vouched = _vouched(store)
+        for path in published_files(store):
+            if path not in vouched:
+                aside.put(path, "no header vouches for this file", MADE_AGAIN)
         _repair_tables(store, aside)
         _repair_spec(store, aside)
     return aside.repairs

@@ -4,6 +4,8 @@ It is written before the table that it is to vouch for, and names two sums for e
 which lies there until the newest is in its place. So whatever a kill cuts off, the table is one of the two.
 """
 
+from collections.abc import Mapping, Sequence
+
 from results import durable
 from results.durable import sha256_of
 from results.errors import DamagedError
@@ -35,7 +37,7 @@ def read_sums(root: Place) -> dict[str, list[str]]:
     return dict(body["tables"])
 
 
-def check_table(root: Place, name: str, sums: dict[str, list[str]]) -> bytes:
+def check_table(root: Place, name: str, sums: Mapping[str, Sequence[str]]) -> bytes:
     """The table's content; DamagedError if it isn't what was written."""
     path = root / name
     data = path.read_bytes()

@@ -1,10 +1,13 @@
 """Is everything on disk what was committed? Reads every byte, changes nothing.
 
 Damage is a file that isn't what its header, or the plan, says. Debris is what a kill left and the next launch removes.
+
+A launch may be at work meanwhile. What it removes or replaces while we read is no damage: a finding stands only if what
+says so, read again, still says so.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -58,7 +61,8 @@ def require_whole_plan(store: SweepStore) -> None:
     committed of which the plan knows nothing."""
     known = _packs_ever(store.read_plan())
     for folder in below(store.root / "packs"):
-        if folder.name not in known and PackFiles(store.root, folder.name).headers()[0]:
+        is_foreign = folder.name not in known and PackFiles(store.root, folder.name).headers()[0]
+        if is_foreign and folder.name not in _packs_ever(store.read_plan()):
             what = "plan.0001.json or a later one is missing, or this is the plan of another sweep"
             raise LostPlanError(
                 store.root / "plan.json", f"knows nothing of pack {folder.name}, which has committed: {what}"
@@ -74,10 +78,10 @@ def _packs_ever(plan: Mapping[str, Any]) -> set[str]:
 
 def _findings(store: SweepStore) -> Iterator[Finding]:
     yield from wrong_spec(store)
+    there = published_files(store)  # before the headers that name them: what is published later is not looked for
     vouched: set[Place] = set()
     homes: Homes = {}
-    for pack_id in store.pack_ids():
-        pack = store.pack(pack_id)
+    for pack in store.packs().values():
         for path in header_paths(pack):
             yield from wrong_header(store, pack, path)
         yield from wrong_failure(pack)
@@ -89,7 +93,7 @@ def _findings(store: SweepStore) -> Iterator[Finding]:
             for entry in newest.published:
                 yield from wrong_published(pack, newest, entry)
             vouched |= {pack.files.path(entry) for entry in newest.published}
-    yield from (Finding(path, "no header vouches for this file") for path in strangers(store, vouched))
+    yield from (Finding(path, "no header vouches for this file") for path in there if path not in vouched)
     yield from wrong_tables(store)
     if store.holder() is None:
         yield from _debris(store)
@@ -117,6 +121,8 @@ def wrong_header(store: SweepStore, pack: PackStore, path: Place) -> Iterator[Fi
     """Not what was written, of another pack or plan, or with runs that the plan doesn't have."""
     try:
         header = pack.files.header(path)
+    except FileNotFoundError:
+        return  # the writer let go of it while we read
     except DamagedError as error:
         yield _finding(error)
         return
@@ -138,10 +144,15 @@ def wrong_failure(pack: PackStore) -> Iterator[Finding]:
 
 
 def _wrong_payload(pack: PackStore, headers: Iterable[Header]) -> Iterator[Finding]:
-    """Live segments and checkpoints, each once, however many headers name it."""
-    entries = {entry.path: entry for header in headers for entry in header.payload}
-    for entry in entries.values():
-        yield from wrong_live(pack, entry)
+    """Live segments and checkpoints, each once, however many headers name it; those that newer headers still name."""
+    for path, entry in _payload(headers).items():
+        found = list(wrong_live(pack, entry))
+        if found and path in _payload(pack.headers()):
+            yield from found
+
+
+def _payload(headers: Iterable[Header]) -> dict[str, StoredFile]:
+    return {entry.path: entry for header in headers for entry in header.payload}
 
 
 def wrong_live(pack: PackStore, entry: StoredFile) -> Iterator[Finding]:
@@ -203,12 +214,12 @@ def _wrong_ends(rows: pa.Table, header: Header) -> Iterator[str]:
             yield f"has the trace of run {run_id} up to step {step}, which went on to {due}"
 
 
-def strangers(store: SweepStore, vouched: set[Place]) -> list[Place]:
-    """Files in the folders of published files that no header names. A link in the place of such a folder is one itself:
-    what lies behind it may be anybody's, and `repair` moves strangers."""
+def published_files(store: SweepStore) -> list[Place]:
+    """Files in the folders of published files. A link in the place of such a folder is one itself: what lies behind it
+    may be anybody's, and `repair` moves those that no header names."""
     folders = [store.root / name for name in PUBLISHED]
     links = [folder for folder in folders if isinstance(folder, Path) and folder.is_symlink()]
-    return [*links, *(it for folder in folders if folder not in links for it in below(folder) if it not in vouched)]
+    return [*links, *(it for folder in folders if folder not in links for it in below(folder))]
 
 
 def wrong_tables(store: SweepStore) -> Iterator[Finding]:
@@ -221,7 +232,7 @@ def wrong_tables(store: SweepStore) -> Iterator[Finding]:
     for name in table_sums.TABLES:
         if (store.root / name).exists():
             try:
-                data = table_sums.check_table(store.root, name, sums)
+                data = _whole_table(store.root, name, sums)
             except DamagedError as error:
                 yield _finding(error)
                 continue
@@ -229,6 +240,18 @@ def wrong_tables(store: SweepStore) -> Iterator[Finding]:
                 run_ids = tables.decode(data)["run_id"]
                 if len(run_ids.unique()) != len(run_ids):
                     yield Finding(store.root / name, "has more than one row for a run")
+
+
+def _whole_table(root: Place, name: str, sums: Mapping[str, Sequence[str]]) -> bytes:
+    """Raises DamagedError if it isn't what was written. One that is replaced between `sums` and itself is looked at
+    again."""
+    try:
+        return table_sums.check_table(root, name, sums)
+    except DamagedError:
+        again = table_sums.read_sums(root)
+        if again == sums:
+            raise
+        return _whole_table(root, name, again)
 
 
 def _debris(store: SweepStore) -> Iterator[Finding]:

@@ -1,3 +1,5 @@
+import functools
+import itertools
 import random
 import shutil
 from dataclasses import replace
@@ -5,11 +7,13 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from store_helpers import UnsyncedOs, create_sweep, launch, train
+import store_helpers
+from store_helpers import PUBLISH_RUNS, RUN_IDS, SCHEDULES, UnsyncedOs, create_sweep, extend, launch, train
 
-from results import durable, tables
+from results import durable, pack_files, table_sums, tables
 from results.errors import DamagedError, MissingError, StoreError
 from results.headers import encode_header, read_header
+from results.places import below
 from results.plan_files import plan_identity
 from results.store import SweepStore
 from results.verify import verify
@@ -182,6 +186,71 @@ def test_identity_of_a_plan_is_its_content():
     same = {"plan_id": "x", "a": {"x": 1}, "b": (1, 2.5, None), "created": "then"}
     assert plan_identity(plan) == plan_identity(same)
     assert plan_identity(plan) != plan_identity({**plan, "b": [1, 2.5, 0]})
+
+
+@pytest.mark.parametrize("segments", [1, 99])
+def test_a_commit_before_any_file_is_read_is_no_damage(tmp_path, monkeypatch, segments):
+    schedule = [[(0, 0, 4, False)], [(0, 5, 9, True)], [(1, 0, 9, True)], [(2, 0, 4, False)], [(2, 5, 9, True)]]
+    monkeypatch.setitem(SCHEDULES, "aaaa", schedule)
+    instants = itertools.count()
+    while any(commits_meanwhile(tmp_path / f"s{(instant := next(instants))}", instant, segments, monkeypatch)):
+        pass
+    assert instant > 5
+
+
+def commits_meanwhile(root, instant, segments, monkeypatch):
+    """Of a pack that has two segments, before file number `instant` is read by `verify`."""
+    store = create_sweep(root)
+    attempt, plan_id = store.begin_attempt(), store.read_plan()["plan_id"]
+    train(store.pack("aaaa"), attempt, segments=2, plan_id=plan_id)
+    reads, trained = itertools.count(), []
+
+    def before(read, *args):
+        if next(reads) == instant:
+            trained.append(train(store.pack("aaaa"), attempt, segments=segments, plan_id=plan_id))
+        return read(*args)
+
+    with monkeypatch.context() as patched:
+        for name in ("read_header", "checked_bytes"):
+            patched.setattr(pack_files, name, functools.partial(before, getattr(pack_files, name)))
+        assert [finding for finding in verify(root) if finding.kind == "damage"] == []
+    return trained
+
+
+def test_a_plan_that_grows_meanwhile_is_no_damage(sweep, monkeypatch):
+    for table, value in ((SCHEDULES, SCHEDULES["bbbb"]), (RUN_IDS, ["e1", "e0"]), (PUBLISH_RUNS, 1)):
+        monkeypatch.setitem(table, "eeee", value)
+    monkeypatch.setattr(store_helpers, "GROWN", ["eeee"])
+    store = SweepStore(sweep)
+
+    def grow(*args):
+        if "eeee" not in store.pack_ids():
+            extend(store)
+            train(store.pack("eeee"), store.latest_attempt(), plan_id=store.read_plan()["plan_id"])
+        return below(*args)
+
+    monkeypatch.setattr("results.verify.below", grow)
+    assert verify(sweep) == []
+    assert "eeee" in store.pack_ids()
+
+
+def test_a_table_that_is_replaced_meanwhile_is_no_damage(sweep, monkeypatch):
+    launch(sweep)
+    read, phases = table_sums.read_sums, ["progression", "confusion"]
+
+    def read_then_label(root):
+        sums = read(root)
+        if phases:
+            labels = pa.table({"run_id": ["a0"], "phase": [phases.pop()]})
+            SweepStore(root).write_labels(labels)
+        return sums
+
+    monkeypatch.setattr(table_sums, "read_sums", read_then_label)
+    assert verify(sweep) == []
+    assert not phases
+    monkeypatch.undo()
+    (sweep / "labels.parquet").write_bytes(b"")
+    assert [finding.path.name for finding in verify(sweep)] == ["labels.parquet"]
 
 
 def test_no_sweep_is_not_a_whole_sweep(tmp_path):
