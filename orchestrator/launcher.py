@@ -30,7 +30,7 @@ from orchestrator.machine import find_slots, slots_of_nodes
 from orchestrator.outcome import LaunchResult, is_labelled, outcome, report
 from orchestrator.permits import Permits
 from orchestrator.plan import Plan, PlannedPack, make_plan
-from orchestrator.plan_summary import compiling_text, format_duration, summarize
+from orchestrator.plan_summary import PlanSummary, compiling_text, format_duration, summarize
 from orchestrator.progress import QuietConsole, follow
 from orchestrator.remaining import newest_headers, require_match, unfinished
 from orchestrator.replanning import new_cut, not_started
@@ -284,7 +284,7 @@ class _Launch:
 
     def _create(self, slots: Slots, *, is_own: bool) -> Plan:
         plan = make_plan(self.loaded, slots, stored_cost(slots))
-        if not plan.calibrated and is_own and summarize(plan).estimated_s >= CALIBRATE_FROM_S:
+        if not plan.calibrated and is_own and self._totals(plan).estimated_s >= CALIBRATE_FROM_S:
             self._calibrate(slots)
             plan = make_plan(self.loaded, slots, stored_cost(slots))
         require_match(plan, self.selected)  # before there is a folder
@@ -303,14 +303,20 @@ class _Launch:
             )
 
     def _announce(self, plan: Plan, packs: Sequence[PlannedPack], attempt: int) -> None:
-        total = summarize(plan)
+        total = self._totals(plan)
         runs, n_packs = sum(pack.n_runs for pack in packs), len(packs)
         what = f"{plan.name}: {counted(runs, 'run')} in {counted(n_packs, 'pack')}" + (" left" if attempt > 1 else "")
         about = f"about {format_duration(total.estimated_s)} for the whole sweep ({total.calibration})"
         shapes = total.shapes_to_compile
         if shapes:
             about = f"{about}; {compiling_text(shapes)}"
-        self.console.print(Text(f"{what}, {total.slots} side by side on {total.device}; {about}"), soft_wrap=True)
+        how = "one pack at a time" if total.slots == 1 else f"{total.slots} side by side"
+        self.console.print(Text(f"{what}, {how} on {total.device}; {about}"), soft_wrap=True)
+
+    def _totals(self, plan: Plan) -> PlanSummary:
+        """What the plan comes to in this launch. In this process packs are trained one after another; they are cut for
+        all slots none the less, because a sweep may go on on Ray, and has the same bits either way."""
+        return summarize(plan, at_once=1 if self.local else None)
 
     @contextmanager
     def _time_limit(self) -> Iterator[None]:

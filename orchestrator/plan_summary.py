@@ -43,22 +43,24 @@ class PlanSummary:
         return "from this machine's calibration" if self.calibrated else "uncalibrated"
 
 
-def summarize(plan: Plan) -> PlanSummary:
-    """Totals of a plan; time by its own estimates on its own slots."""
+def summarize(plan: Plan, *, at_once: int | None = None) -> PlanSummary:
+    """Totals of a plan; time by its own estimates, with so many packs trained at once: by default one on each of its
+    own slots."""
+    slots = plan.slots["slots"] if at_once is None else at_once
     rows = sum(_rows(pack) for pack in plan.packs)
     return PlanSummary(
         runs=plan.n_runs,
         packs=len(plan.packs),
-        slots=plan.slots["slots"],
+        slots=slots,
         device=plan.slots["device"],
-        estimated_s=makespan((pack.estimated_s for pack in plan.packs), plan.slots["slots"]),
+        estimated_s=makespan((pack.estimated_s for pack in plan.packs), slots),
         calibrated=plan.calibrated,
         run_steps=sum(sum(pack.values("steps")) for pack in plan.packs),
         rows=rows,
         files=sum(pack.n_files for pack in plan.packs),
         segments=sum(pack.n_segments for pack in plan.packs),
         bytes=rows * BYTES_PER_ROW + round(sum(_further_bytes(pack) for pack in plan.packs)),
-        memory_mb=sum(sorted((pack.memory_mb for pack in plan.packs), reverse=True)[: plan.slots["slots"]]),
+        memory_mb=sum(sorted((pack.memory_mb for pack in plan.packs), reverse=True)[:slots]),
         shapes_to_compile=len({_program(pack) for pack in plan.packs if pack.settings.engine == "compiled"}),
     )
 

@@ -17,6 +17,7 @@ from launch_helpers import (
     freeze,
     launch_here,
     launching,
+    listening,
     wait_until,
 )
 from rich.console import Console
@@ -24,6 +25,8 @@ from rich.console import Console
 import orchestrator
 from orchestrator import launcher, worker
 from orchestrator.errors import UserError
+from orchestrator.plan import Plan
+from orchestrator.plan_summary import format_duration
 from orchestrator.spec import load_text
 from orchestrator.status import read_status, status_text
 from results import pack_files
@@ -198,6 +201,17 @@ def test_a_stop_that_is_asked_for_while_a_launch_starts_is_heard(tmp_path: Path,
     monkeypatch.undo()
     SweepStore(folder).request_stop()
     assert launch_here(spec, folder).runs_ended == 12
+
+
+def test_a_launch_in_this_process_announces_one_pack_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder, (console, said) = tmp_path / "sweep", listening()
+    spec = freeze(folder, SPEC.replace("steps: 60", "steps: 600000"))
+    monkeypatch.setattr(launcher, "find_slots", lambda resources: (SweepStore(folder).request_stop(), SLOTS)[1])
+    launch_here(spec, folder, console=console)
+    first, second = (pack.estimated_s for pack in Plan.from_json(SweepStore(folder).read_plan()).packs)
+    assert first + second > 1.5 * first > 100
+    (announced,) = [line for line in said if "12 runs in 2 packs" in line]
+    assert f"one pack at a time on cpu; about {format_duration(first + second)} for the whole sweep" in announced
 
 
 def test_tables_that_a_kill_kept_from_being_written_are_written_by_the_next_launch(tmp_path: Path):
