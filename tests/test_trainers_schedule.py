@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trainers_helpers import toy, train
 
-from trainers.schedule import evaluation_steps
+from trainers.schedule import evaluation_steps, planned_steps
 
 
 @given(st.integers(1, 200_000), st.floats(1.001, 10), st.integers(1, 2_000))
@@ -41,3 +42,14 @@ def test_default_density(steps: int, rows: tuple[int, int]) -> None:
 def test_the_schedule_cannot_be_changed_through_what_it_returned() -> None:
     with pytest.raises(ValueError, match="read-only"):
         evaluation_steps(50, 1.05, 250)[0] = 7
+
+
+def test_a_pack_works_out_the_schedule_of_each_run_once_however_many_budgets_it_has() -> None:
+    n_runs = 70
+    observed = {"measures": "norms", "measure_at": "every 90", "snapshots": "embedding", "snapshot_at": "every 80"}
+    configs = [toy(width=4, steps=1 + seed, eval_gaps=1, seed=seed, **observed) for seed in range(n_runs)]
+    evaluation_steps.cache_clear()
+    planned_steps.cache_clear()
+    train(configs, lanes=n_runs, segment_steps=200)
+    assert evaluation_steps.cache_info().misses == n_runs
+    assert planned_steps.cache_info().misses == 2 * n_runs

@@ -20,12 +20,12 @@ from trainers.batches import Batches
 from trainers.config import RunConfig, shape_key
 from trainers.metrics import catalog
 from trainers.models import layout
-from trainers.observations import Observations, is_kept, is_measured, kept_names, next_observation
+from trainers.observations import Observations, kept_names
 from trainers.replay import Step
-from trainers.schedule import evaluation_steps
 from trainers.tasks.shapes import has_accuracy
+from trainers.timetable import Timetable, timetable
 from trainers.trace import DENSE_METRICS, Outcome, PackSettings, Progress, RunEnd, TraceBlock
-from trainers.train_sizes import next_switch, phase_at, widths
+from trainers.train_sizes import phase_at, widths
 
 OnProgress = Callable[[Progress], None]
 
@@ -62,6 +62,8 @@ class _Lane:
     above_since: int | None = None
     """Step since which the stop rule's condition has held."""
     wall_s: float = 0.0
+    timetable: Timetable | None = None
+    """Of its run."""
 
 
 @dataclass
@@ -122,6 +124,11 @@ class _Pack:
         assert slot.run is not None
         return self.configs[slot.run]
 
+    def _timetable(self, slot: _Lane) -> Timetable:
+        """Of the run in a busy lane."""
+        assert slot.timetable is not None
+        return slot.timetable
+
     def _shrink(self) -> None:
         """Let go of lanes that no run will take. A smaller program is another program, so sizes are few and planned."""
         n_left = len(self.busy) + len(self.configs) - self.next_run
@@ -139,7 +146,7 @@ class _Pack:
         new = []
         for lane, slot in enumerate(self.slots):
             if slot.run is None and self.next_run < len(self.configs):
-                self.slots[lane] = _Lane(run=self.next_run)
+                self.slots[lane] = _Lane(run=self.next_run, timetable=timetable(self.configs[self.next_run]))
                 self.tensors.put(lane, self.configs[self.next_run])
                 self.next_run += 1
                 new.append(lane)
@@ -171,20 +178,12 @@ class _Pack:
                 changed = True
         return changed
 
-    def _steps_of(self, slot: _Lane) -> np.ndarray:
-        config = self._config(slot)
-        return evaluation_steps(config.steps, config.eval_growth, config.eval_gaps)
-
     def _next_stop(self, slot: _Lane) -> int:
         """Steps until the lane's next evaluation, observation or training set. The last evaluation is the run's end."""
-        config, schedule = self._config(slot), self._steps_of(slot)
-        due = int(schedule[np.searchsorted(schedule, slot.done, side="right")])
-        others = (next_switch(config.train_sizes, slot.done), next_observation(config, slot.done))
-        return min(due, *(other or due for other in others)) - slot.done
+        return self._timetable(slot).next_stop(slot.done) - slot.done
 
     def _is_due(self, slot: _Lane) -> bool:
-        schedule = self._steps_of(slot)
-        return bool(schedule[np.searchsorted(schedule, slot.done)] == slot.done)
+        return self._timetable(slot).has_row(slot.done)
 
     def _advance(self, count: int, batches: Batches) -> None:
         start = time.perf_counter()
@@ -205,9 +204,10 @@ class _Pack:
     def _observe(self, which: list[int], found: _Segment) -> None:
         """Measures and snapshots of those of these lanes that are due for them."""
         for lane in which:
-            slot, config = self.slots[lane], self._config(self.slots[lane])
+            slot = self.slots[lane]
+            config, planned = self._config(slot), self._timetable(slot)
             assert slot.run is not None
-            measured, kept = is_measured(config, slot.done), is_kept(config, slot.done)
+            measured, kept = planned.is_measured(slot.done), planned.is_kept(slot.done)
             if not (measured or kept) or not bool(self.tensors.parameters_LP[lane].isfinite().all()):
                 continue
             if measured:
@@ -313,4 +313,5 @@ class _Pack:
         checkpoints.load_tensors(data, self.tensors)
         for lane, slot in enumerate(self.slots):
             if slot.run is not None:
+                slot.timetable = timetable(self._config(slot))
                 self.tensors.bring(lane, self._config(slot), slot.done)

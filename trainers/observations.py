@@ -1,8 +1,6 @@
 """What is looked at between the rows of the traces: measures and snapshots, each on a schedule of its own.
 
-When a run is observed depends on its config alone, so a pack that goes on from a checkpoint observes what it would have
-observed without the break. A run whose parameters are not all finite is observed no more: its trace says that it
-diverged.
+A run whose parameters are not all finite is observed no more: its trace says that it diverged.
 """
 
 from collections.abc import Mapping
@@ -13,7 +11,6 @@ import numpy as np
 
 from trainers.config import RunConfig
 from trainers.metrics.measures import Reading
-from trainers.schedule import planned_steps
 
 
 @dataclass
@@ -63,28 +60,6 @@ def _index(reading: Reading) -> np.ndarray:
     return np.zeros(len(reading.values), np.int64) if reading.index is None else reading.index
 
 
-def is_measured(config: RunConfig, step: int) -> bool:
-    return bool(config.measures) and _is_in(config.measure_at, config.steps, step)
-
-
-def is_kept(config: RunConfig, step: int) -> bool:
-    """Whether the run is due for a snapshot."""
-    return bool(config.snapshots) and _is_in(config.snapshot_at, config.steps, step)
-
-
-def next_observation(config: RunConfig, done: int) -> int | None:
-    """The next step after `done` updates at which the run is observed."""
-    schedules = [config.measure_at] * bool(config.measures) + [config.snapshot_at] * bool(config.snapshots)
-    later = [steps[steps > done] for steps in (planned_steps(schedule, config.steps) for schedule in schedules)]
-    return min((int(steps[0]) for steps in later if len(steps)), default=None)
-
-
 def kept_names(config: RunConfig, names: list[str]) -> list[str]:
     """Of the parameters with these names those that a snapshot holds."""
     return names if config.snapshots == "weights" else [name for name in names if name == "embed.weight"]
-
-
-def _is_in(schedule: str, steps: int, step: int) -> bool:
-    planned = planned_steps(schedule, steps)
-    at = int(np.searchsorted(planned, step))
-    return at < len(planned) and int(planned[at]) == step

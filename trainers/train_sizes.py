@@ -67,11 +67,6 @@ def phase_at(schedule: Sequence[Phase], done: int) -> Phase:
     return next(phase for phase in reversed(schedule) if phase.start <= done)
 
 
-def next_switch(schedule: Sequence[Phase], done: int) -> int | None:
-    """Updates after which the next set takes over; None in the last phase."""
-    return next((phase.start for phase in schedule if phase.start > done), None)
-
-
 def widths(schedules: Collection[Sequence[Phase]]) -> tuple[int, ...]:
     """Lengths that the batches of a pack may be padded to, ascending: of each phase, counted from the last, the longest
     set of all runs. One number where no run has a schedule. They are few because each is a program of its own."""
