@@ -13,7 +13,7 @@ from results.foreign.crossings import crossing_columns, label_crossings
 from results.foreign.errors import ForeignError
 from results.foreign.files import find_files, read_file
 from results.foreign.shapes import METRICS, Source, Understanding, quoted, refuse_strangers, to_long
-from results.foreign.units import ACCURACIES, LOSS_AGREEMENT, as_shares, scores_for_losses, side_by_side
+from results.foreign.units import ACCURACIES, LOSS_AGREEMENT, as_shares, scores_for_losses, side_by_side, without_gaps
 
 __all__ = ["Foreign", "ForeignError", "read_foreign"]
 
@@ -133,9 +133,9 @@ def _classes_of(long: pd.DataFrame, settings: ClassifierSettings) -> float | Non
 def _with_facts(long: pd.DataFrame, classes: float | None, budget: float | None) -> pd.DataFrame:
     """Chance and budget as columns, and a run's constant columns filled where a row lacks them."""
     long = long.sort_values(["run_id", "step"], kind="stable", ignore_index=True)
-    others = [name for name in long.columns if name not in ("run_id", "step", *METRICS)]
-    for name in others:
-        long[name] = long.groupby("run_id", sort=False)[name].transform(lambda column: column.ffill().bfill())
+    gappy = [name for name in long.columns if name not in ("run_id", "step", *METRICS) and long[name].isna().any()]
+    if gappy:
+        long[gappy] = without_gaps(long[gappy], long["run_id"])
     if classes and "chance_accuracy" not in long:
         long["chance_accuracy"] = 1 / classes
     if "steps" not in long and (steps := budget or _common_end(long)):

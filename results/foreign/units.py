@@ -43,28 +43,33 @@ def side_by_side(long: pd.DataFrame, understood: Understanding) -> pd.DataFrame:
     pair = [f"train_{kind}", f"val_{kind}"]
     if not all(name in long for name in pair):
         return long
-    parts, n_joined = [], 0
-    for _, run in long.groupby("run_id", sort=False):
-        counts = run[pair].notna().sum()
-        both = run[pair].notna().all(axis=1).sum()
-        if both * 2 < counts.min():
-            rare, often = counts.idxmin(), counts.idxmax() if counts.idxmax() != counts.idxmin() else pair[0]
-            rare = pair[1] if rare == often else rare
-            run, n_joined = _joined(run, str(rare), pair), n_joined + 1
-        parts.append(run)
-    if n_joined:
+    runs = pd.Series(pd.factorize(long["run_id"])[0], index=long.index)  # in the order they come in; -1 is none
+    known = long[pair].notna()
+    n_rows = known.assign(both=known.all(axis=1)).groupby(runs).transform("sum")
+    is_apart = (n_rows["both"] * 2 < n_rows[pair].min(axis=1)) & (runs >= 0)
+    if is_apart.any():
+        is_rare = known[pair[1]].where(n_rows[pair[0]] >= n_rows[pair[1]], known[pair[0]])
+        long = pd.concat([long[~is_apart], _joined(long[is_apart], runs, is_rare, pair)])
         understood.remarks.append(
-            f"training and validation were logged at different steps ({n_joined} runs): the latest value of each counts"
+            f"training and validation were logged at different steps ({runs[is_apart].nunique()} runs): "
+            "the latest value of each counts"
         )
-    return pd.concat(parts, ignore_index=True) if parts else long
+    order = runs[long.index].sort_values(kind="stable")
+    return long.loc[order.index[order >= 0]].reset_index(drop=True) if order.max() >= 0 else long
 
 
-def _joined(run: pd.DataFrame, rare: str, pair: list[str]) -> pd.DataFrame:
-    """Rows of `rare`, with the last value of every other metric up to there."""
-    run = run.sort_values("step", kind="stable")
-    metrics = [name for name in run.columns if name.startswith(("train_", "val_", "param_")) and name != rare]
-    filled = run.assign(**{name: run[name].ffill().bfill() for name in metrics if name in (*pair, "param_norm")})
-    return filled[run[rare].notna()]
+def _joined(long: pd.DataFrame, runs: pd.Series, is_rare: pd.Series, pair: list[str]) -> pd.DataFrame:
+    """Rows of what was logged less often, with the last value of the metrics beside it up to there."""
+    long = long.sort_values("step", kind="stable")
+    names = [name for name in (*pair, "param_norm") if name in long]
+    filled = without_gaps(long[names], runs[long.index])
+    return long.assign(**filled)[is_rare[long.index]]
+
+
+def without_gaps(columns: pd.DataFrame, runs: pd.Series) -> pd.DataFrame:
+    """Each gap holds the last value of its run before it, or else the first one behind it."""
+    filled = columns.groupby(runs, sort=False).ffill().groupby(runs, sort=False).bfill()
+    return filled.where(filled.notna(), columns)  # None stays None
 
 
 def scores_for_losses(long: pd.DataFrame, classes: float | None, understood: Understanding) -> pd.DataFrame:
