@@ -3,11 +3,13 @@
 All of it is made from the store, finished or not, so a sweep that was interrupted has a diagram of what it knows.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from orchestrator.columns import config_rows
 from orchestrator.plan import Plan, PlannedPack
@@ -17,6 +19,7 @@ from results.places import Place
 from results.schema import trace_schema
 from results.store import SweepStore
 from results.sweep import Sweep
+from results.tables import readable
 
 DIAGRAMS = ("phase_diagram.png", "phase_diagram.svg")
 
@@ -46,15 +49,30 @@ def label_ended(sweep: Sweep, settings: ClassifierSettings) -> pd.DataFrame:
 def ended(sweep: Sweep) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Traces and runs tables of the runs that have ended.
 
-    Further metrics stay behind: one that is the same throughout each run would pass for a hyperparameter. While the
-    first launch is at work, columns that are derived (chance_accuracy, ...) stand in the traces alone.
+    Traces have the metrics that the classifier reads and nothing else. A further metric that is the same throughout
+    each run would pass for a hyperparameter; hyperparameters, which stand in every row, would take most of the time and
+    of the memory (a million rows: 7.7 s and .7 GB, without them 1.7 s and .15 GB). While the first launch is at work,
+    columns that are derived (chance_accuracy, ...) stand in the traces alone, and come from each run's first row.
     """
-    traces = sweep.traces(trace_schema(sweep.plan["columns"]).names, include_running=False)
-    first = traces.drop_duplicates("run_id").set_index("run_id")
+    dataset = sweep.traces_dataset(include_running=False)
+    traces = _read(sweep, dataset, trace_schema([]).names)
+    first = traces.drop_duplicates("run_id")
     runs = sweep.runs()
-    runs = runs[runs["run_id"].isin(first.index)]
-    missing = [str(name) for name in runs if name in first and runs[name].isna().all()]
-    return traces, runs.assign(**{name: runs["run_id"].map(first[name]) for name in missing})
+    runs = runs[runs["run_id"].isin(first["run_id"])]
+    missing = [name for name in sweep.plan["columns"] if runs[name].isna().all()]
+    if not missing:
+        return traces, runs
+    at_first = pc.field("step").isin(pa.array(first["step"].unique()))
+    config = _read(sweep, dataset, ["run_id", *missing], at_first).drop_duplicates("run_id").set_index("run_id")
+    return traces, runs.assign(**{name: runs["run_id"].map(config[name]) for name in missing})
+
+
+def _read(
+    sweep: Sweep, dataset: ds.Dataset, columns: Sequence[str], chosen: pc.Expression | None = None
+) -> pd.DataFrame:
+    with readable(sweep.store.root):
+        frame: pd.DataFrame = dataset.to_table(columns=list(columns), filter=chosen).to_pandas()
+    return frame
 
 
 def draw_labels(sweep: Sweep, labels: pd.DataFrame, axes: Mapping[str, Any], paths: Iterable[Place]) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -29,9 +30,12 @@ from orchestrator.plan import Plan
 from orchestrator.plan_summary import format_duration
 from orchestrator.spec import load_text
 from orchestrator.status import read_status, status_text
+from orchestrator.tables import ended, label_ended
 from results import pack_files
+from results.classify import ClassifierSettings
 from results.errors import ConflictError, LockedError
 from results.headers import read_header
+from results.schema import LABEL_TYPES, METRIC_TYPES
 from results.store import SweepStore
 from results.sweep import open_sweep
 from trainers.loop import train_pack
@@ -69,6 +73,16 @@ def test_launching_a_finished_sweep_again_writes_nothing_and_tells_the_phases(
     said = output.getvalue()
     assert "nothing to do" in said
     assert all(phase in said for phase in result.phases)
+
+
+def test_labelling_reads_the_hyperparameters_of_each_run_once(finished: Path, tmp_path: Path):
+    sweep = open_sweep(finished)
+    assert list(ended(sweep)[0]) == ["run_id", "step", *METRIC_TYPES]
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    (copy / "runs.parquet").unlink()  # as while the first launch is at work
+    labels, again = (label_ended(it, ClassifierSettings()) for it in (sweep, open_sweep(copy)))
+    known = ["run_id", *LABEL_TYPES, "train_fraction", "val_size", "chance_accuracy", "n_parameters"]
+    pd.testing.assert_frame_equal(again[known], labels[known], check_exact=True)
 
 
 def test_the_default_folder_is_sweeps_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
