@@ -38,8 +38,13 @@ def condition(where: Mapping[str, Any], schema: pa.Schema) -> pc.Expression | No
     return found
 
 
+def listed(value: Any) -> list[Any]:
+    """All values that a filter takes for a column."""
+    return list(value) if isinstance(value, list | tuple | set | frozenset | range | np.ndarray) else [value]
+
+
 def _any_of(name: str, kind: pa.DataType, value: Any) -> pc.Expression:
-    values = list(value) if isinstance(value, list | tuple | set | frozenset | range | np.ndarray) else [value]
+    values = listed(value)
     plain = [_plain(name, kind, item) for item in values if item is not None]
     found = _near(name, plain) if pa.types.is_floating(kind) else pc.field(name).isin(pa.array(plain, kind))
     return found | pc.field(name).is_null() if None in values else found

@@ -4,7 +4,7 @@ What has been published is read from `traces/`; what is committed of other runs,
 Which files these are is read off one look at each pack's header, so that a run which ends meanwhile is there once.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -22,7 +22,7 @@ from results.headers import Header, RunOutcome, StoredFile
 from results.objects import ObjectPath
 from results.pack_store import PackStore
 from results.places import Place, below, one_look, relative
-from results.select import check_names, condition
+from results.select import check_names, condition, listed
 from results.store import SweepStore
 
 OUTCOME_TYPES = {
@@ -105,7 +105,8 @@ class Sweep:
         """
         check_names(columns or (), self.trace_schema)
         chosen = condition(where, self.trace_schema)
-        dataset = self.traces_dataset(include_running=include_running)
+        run_ids = _named(where)
+        dataset = self._dataset("traces", self.trace_schema, include_running, run_ids)
         return self._frame_of(dataset, columns, chosen)
 
     def measures(
@@ -120,10 +121,13 @@ class Sweep:
         within = {name: value for name, value in where.items() if name in kind.names}
         of_runs = {name: value for name, value in where.items() if name not in kind.names}
         chosen = condition(within, kind)
+        run_ids = _named(where)
         if of_runs:
-            is_theirs = pc.field("run_id").isin(pa.array(self.runs(**of_runs)["run_id"], pa.string()))
+            theirs = self.runs(**of_runs)["run_id"]
+            run_ids = set(theirs)
+            is_theirs = pc.field("run_id").isin(pa.array(theirs, pa.string()))
             chosen = is_theirs if chosen is None else chosen & is_theirs
-        dataset = self.further_dataset("measures", include_running=include_running)
+        dataset = self._dataset("measures", kind, include_running, run_ids)
         return self._frame_of(dataset, columns, chosen)
 
     def snapshots(self, run_id: str, name: str = "embed.weight") -> dict[int, np.ndarray]:
@@ -131,7 +135,8 @@ class Sweep:
 
         Raises MissingError if there is none, with what there is.
         """
-        rows = self.further_dataset("snapshots").to_table(filter=pc.field("run_id") == run_id)
+        dataset = self._dataset("snapshots", schema.further_schema("snapshots"), run_ids={run_id})
+        rows = dataset.to_table(filter=pc.field("run_id") == run_id)
         here = rows.filter(pc.field("name") == name).sort_by("step")
         if not len(here):
             kept = ", ".join(sorted(set(rows["name"].to_pylist()))) or "none of this run"
@@ -180,13 +185,18 @@ class Sweep:
         """The same of `measures` or `snapshots`."""
         return self._dataset(table, schema.further_schema(table), include_running)
 
-    def _dataset(self, table: str, kind: pa.Schema, include_running: bool) -> ds.Dataset:
+    def _dataset(
+        self, table: str, kind: pa.Schema, include_running: bool = True, run_ids: set[str] | None = None
+    ) -> ds.Dataset:
+        """Of runs that are not published only those of `run_ids`: their rows are read here and now."""
         with one_look(self.store.root):
-            published, unpublished = self._files_and_rows(table, kind, include_running)
+            published, unpublished = self._files_and_rows(table, kind, include_running, run_ids)
         files = _parquet_dataset(self.store.root, published, kind)
         return ds.dataset([files, ds.dataset(unpublished)]) if len(unpublished) else files
 
-    def _files_and_rows(self, table: str, kind: pa.Schema, include_running: bool) -> tuple[list[Place], pa.Table]:
+    def _files_and_rows(
+        self, table: str, kind: pa.Schema, include_running: bool, run_ids: set[str] | None
+    ) -> tuple[list[Place], pa.Table]:
         """The published files, and the rows that are committed and not published."""
         published: list[Place] = []
         unpublished = kind.empty_table()
@@ -197,7 +207,9 @@ class Sweep:
                 continue
             entries = [entry for entry in header.published if entry.table == table]
             published += [path for path in map(pack.files.path, entries) if path.exists()]
-            rows = _unpublished_rows(pack, header, table, entries, include_running)
+            known = [*header.waiting, *(header.running if include_running else ())]
+            wanted = [run_id for run_id in known if run_ids is None or run_id in run_ids]
+            rows = _unpublished_rows(pack, header, table, entries, wanted)
             unpublished = pa.concat_tables([unpublished, *rows])
         return published, unpublished
 
@@ -224,15 +236,19 @@ def _parquet_dataset(root: Place, paths: Sequence[Place], kind: pa.Schema) -> ds
 
 
 def _unpublished_rows(
-    pack: PackStore, header: Header, table: str, published: Sequence[StoredFile], include_running: bool
+    pack: PackStore, header: Header, table: str, published: Sequence[StoredFile], wanted: Sequence[str]
 ) -> Iterable[pa.Table]:
     for entry in published:
         if not pack.files.path(entry).exists():
             yield _staged_rows(pack, header, entry)
-    wanted = [*header.waiting, *(header.running if include_running else ())]
     if wanted:
         is_trace = table == "traces"
         yield pack.whole_traces(header, wanted) if is_trace else pack.whole_further(header, table, wanted)
+
+
+def _named(where: Mapping[str, Any]) -> set[str] | None:
+    """The runs that a filter names; None if it names none and any may be meant."""
+    return set(listed(where["run_id"])) if "run_id" in where else None
 
 
 def _staged_rows(pack: PackStore, header: Header, entry: StoredFile) -> pa.Table:

@@ -10,6 +10,7 @@ from store_helpers import COLUMNS, create_sweep, launch, train
 
 from results import open_sweep, schema
 from results.errors import MissingError
+from results.pack_files import PackFiles
 
 ALL = schema.trace_schema(COLUMNS).names
 
@@ -113,6 +114,19 @@ def test_running_packs_add_their_committed_rows_once(tmp_path):
     assert set(sweep.traces(learning_rate=1e-3)["run_id"]) == {"a0", "b0"}
     runs = sweep.runs().set_index("run_id")
     assert runs["outcome"].dropna().to_dict() == {"b0": "stopped"}
+
+
+def test_of_running_packs_only_those_of_the_runs_asked_for_are_read(tmp_path, monkeypatch):
+    store = create_sweep(tmp_path / "s")
+    attempt = store.begin_attempt()
+    train(store.pack("bbbb"), attempt, segments=1)
+    train(store.pack("aaaa"), attempt, segments=1)
+    sweep, read, rows = open_sweep(tmp_path / "s"), [], PackFiles.rows
+    monkeypatch.setattr(PackFiles, "rows", lambda files, entry: (read.append(files.pack_id), rows(files, entry))[1])
+    assert set(sweep.traces(run_id="a0")["run_id"]) == {"a0"}
+    assert read == ["aaaa"]
+    assert set(sweep.traces(run_id=["b0", "b1", "a1"])["run_id"]) == {"b0", "b1"}
+    assert read == ["aaaa", "bbbb"]
 
 
 def test_rows_that_are_committed_but_not_yet_published_count(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 from store_helpers import create_sweep, launch, train
 
+from results.pack_files import PackFiles
 from results.query import query
 
 
@@ -36,6 +37,48 @@ def test_equal_folder_names_are_told_apart_by_path(tmp_path):
         create_sweep(folder)
     found = query(folders, "SELECT DISTINCT sweep FROM runs ORDER BY sweep")
     assert found["sweep"].tolist() == [str(folder) for folder in folders]
+
+
+@pytest.fixture
+def live(tmp_path, monkeypatch):
+    """A sweep at work, and the list of its live files that were read."""
+    store = create_sweep(tmp_path / "live")
+    train(store.pack("aaaa"), store.begin_attempt(), segments=1)
+    read = []
+    rows = PackFiles.rows
+    monkeypatch.setattr(PackFiles, "rows", lambda files, entry: (read.append(entry.path), rows(files, entry))[1])
+    return store.root, read
+
+
+@pytest.mark.parametrize("sql", ["SELECT count(*) FROM labels", "SHOW ALL TABLES", "FROM runs", "DESCRIBE"])
+def test_rows_of_runs_that_go_on_are_read_if_they_are_asked_for(live, sql):
+    root, read = live
+    query([root], sql)
+    assert read == []
+    query([root], "FROM traces")
+    assert len(read) == 1
+
+
+@pytest.mark.parametrize(
+    ("sql", "rows"),
+    [
+        ('FROM main."Traces"', 10),
+        ("WITH labels AS (FROM TRACES) FROM labels", 10),
+        ("SELECT * FROM runs JOIN traces USING (run_id)", 10),
+        ("PIVOT traces ON run_id USING count(*) GROUP BY step", 5),
+        ("UNPIVOT (SELECT step, width FROM traces) ON step, width", 20),
+        ("FROM query_table('tra' || 'ces')", 10),
+        ("FROM query('FROM ' || 'tra' || 'ces')", 10),
+        ("SELECT (SELECT count(*) FROM traces) AS n FROM runs", 5),
+        ("FROM traces_0", 10),
+        ("SHOW TABLES", 12),
+        ("DESCRIBE snapshots", 5),
+    ],
+)
+def test_however_a_table_is_named_it_is_read(live, sql, rows):
+    found = query([live[0]], sql)
+    assert len(found) == rows
+    assert "n" not in found or set(found["n"]) == {10}
 
 
 @pytest.mark.parametrize(
