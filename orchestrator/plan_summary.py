@@ -1,6 +1,7 @@
 """What a plan comes to: runs, time, files, bytes, memory; as numbers, and as `grokctl plan` prints them."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from trainers.config import shape_key
 from trainers.cost import further_bytes
 from trainers.schedule import evaluation_steps
 
+SHOWN_VALUES = 8
+"""Of an axis."""
 BYTES_PER_ROW = 40
 """Of a published trace, all columns, compressed."""
 
@@ -111,12 +114,28 @@ def plan_json(plan: Plan) -> dict[str, Any]:
     return {**plan.to_json(), "summary": asdict(summarize(plan))}
 
 
+def _axis_lines(plan: Plan) -> list[str]:
+    """What varies, as it will be trained: fractions are counts by now, exponents numbers."""
+    values = {name: axis["values"] for name, axis in plan.axes.items()}
+    values |= {"seed": sorted({seed for pack in plan.packs for seed in pack.values("seed")})}
+    varying = {name: of_axis for name, of_axis in values.items() if name in plan.axes or len(of_axis) > 1}
+    return [f"{'' if i else 'axes':<10}{name}: {_listed(varying[name])}" for i, name in enumerate(varying)]
+
+
+def _listed(values: Sequence[Any]) -> str:
+    told = [f"{value:.4g}" if isinstance(value, float) else "null" if value is None else str(value) for value in values]
+    if len(told) <= SHOWN_VALUES:
+        return ", ".join(told)
+    return f"{', '.join(told[: SHOWN_VALUES - 2])}, ..., {told[-1]} ({len(told):,} values)"
+
+
 def plan_text(plan: Plan) -> str:
     """What `grokctl plan` prints."""
     total = summarize(plan)
     lines = [
         f"sweep     {plan.name}",
         f"runs      {total.runs:,} ({total.run_steps:,} run-steps)",
+        *_axis_lines(plan),
         f"packs     {total.packs:,} (a Tune trial each) on {counted(total.slots, 'slot')} ({total.device})",
         f"time      about {format_duration(total.estimated_s)} ({total.calibration})",
         f"files     about {total.files:,} of traces, {total.rows:,} rows, {total.bytes / 1e6:,.1f} MB; "

@@ -62,6 +62,17 @@ def test_the_text_says_that_the_estimate_is_uncalibrated():
     assert "12 (720 run-steps)" in text
 
 
+def test_the_text_shows_the_axes_as_they_will_be_trained():
+    axes = "train_size: 0.5\ngrid:\n  learning_rate: {logspace: [-4, -2, 3]}\n  width: {range: [4, 80, 4]}\nseeds: 2\n"
+    text = plan_text(plan_of("name: shown\ntask: {op: a + b, modulus: 5}\nsteps: 60\n" + axes))
+    shown = text[text.index("axes") : text.index("packs")].splitlines()
+    assert shown == [
+        "axes      learning_rate: 0.0001, 0.001, 0.01",
+        "          width: 4, 8, 12, 16, 20, 24, ..., 76 (19 values)",
+        "          seed: 0, 1",
+    ]
+
+
 def test_columns_are_those_of_the_contract_and_further_axes():
     assert plan_of(SPEC).columns == CONFIG_COLUMNS
     assert plan_of(SPEC + "init_seed: 3\n").columns == CONFIG_COLUMNS
