@@ -1,13 +1,15 @@
 """What is judged: the values of seeds along an axis, higher being better."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from results.axes import distinct
-from results.descent.dips import Floats
+from results.descent.dips import Floats, Indices, deepest_dips
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +32,37 @@ class Curve:
     def means(self) -> Floats:
         return np.asarray(np.nansum(self.values, axis=0) / self.counts, dtype=float)
 
-    def noise(self, n_resamples: int, rng: np.random.Generator) -> Floats:
-        """(n_resamples, n_points): noise of the means, one random sign per seed."""
+    def noise(self, n_resamples: int, seed: int) -> "Noise":
+        """Of the means, with one random sign per seed of the curve; `seed` is that of the signs."""
         counts = self.counts
         inflation = counts / np.maximum(counts - 1, 1)
         residuals = np.nan_to_num(self.values - self.means) * inflation
-        signs = rng.choice([-1.0, 1.0], size=(n_resamples, len(self.values)))
-        return np.asarray(signs @ residuals / counts, dtype=float)
+        signs, which = _signs(n_resamples, len(self.values), seed)
+        return Noise(distinct=np.asarray(signs @ residuals / counts, dtype=float), which=which)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """Resamples of the noise. n seeds have only 2^n ways of drawing their signs, 32 for five seeds. Each is looked at
+    once and counts as often as it was drawn, so p values are those of looking at every resample."""
+
+    distinct: Floats
+    """(n_distinct, n_points)"""
+    which: npt.NDArray[np.intp]
+    """(n_resamples,): the row of `distinct` that was drawn."""
+
+    def deepest_dips(self, curve: Floats, *, after_rise: bool) -> tuple[Floats, Indices, Indices]:
+        """Of the curve with each resample added: depth, peak and bottom."""
+        depths, peaks, bottoms = deepest_dips(curve + self.distinct, after_rise=after_rise)
+        return depths[self.which], peaks[self.which], bottoms[self.which]
+
+
+@functools.lru_cache(maxsize=16)
+def _signs(n_resamples: int, n_seeds: int, seed: int) -> tuple[Floats, npt.NDArray[np.intp]]:
+    """The distinct rows of random signs (n_distinct, n_seeds), and for each resample its row."""
+    drawn = np.random.default_rng(seed).choice([-1.0, 1.0], size=(n_resamples, n_seeds))
+    signs, which = np.unique(drawn, axis=0, return_inverse=True)
+    return signs, which
 
 
 def facets_of(labels: pd.DataFrame, facet: str | None) -> list[tuple[Any, pd.DataFrame]]:

@@ -4,11 +4,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
-from results.descent.curves import Curve, all_or_nothing
-from results.descent.dips import Dip, Floats, deepest_dips
+from results.descent.curves import Curve, Noise, all_or_nothing
+from results.descent.dips import Dip, Floats, Indices
 from results.descent.settings import DescentSettings
 
 
@@ -17,13 +16,13 @@ class Wandering:
     """Depth, peak and bottom (indices) of the deepest dips of the mean curve with noise added."""
 
     depths: Floats
-    peaks: npt.NDArray[np.intp]
-    bottoms: npt.NDArray[np.intp]
+    peaks: Indices
+    bottoms: Indices
 
 
-def wander(curve: Curve, dip: Dip | None, noise: Floats) -> Wandering:
+def wander(curve: Curve, dip: Dip | None, noise: Noise) -> Wandering:
     after_rise = dip is None or dip.start is not None
-    depths, peaks, bottoms = deepest_dips(curve.means + noise, after_rise=after_rise)
+    depths, peaks, bottoms = noise.deepest_dips(curve.means, after_rise=after_rise)
     is_dip = depths > 0
     return Wandering(depths=np.maximum(depths, 0.0), peaks=peaks[is_dip], bottoms=bottoms[is_dip])
 

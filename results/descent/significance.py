@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from results.descent.curves import Curve
-from results.descent.dips import Dip, Floats, deepest_dips, find_dip
+from results.descent.curves import Curve, Noise
+from results.descent.dips import Dip, find_dip
 from results.descent.settings import DescentSettings
 
 POWER_80 = 0.8416
@@ -29,12 +29,12 @@ class DipTest:
         return self.dip.depth if self.dip else 0.0
 
 
-def dip_test(curve: Curve, noise: Floats, settings: DescentSettings, *, after_rise: bool) -> DipTest:
+def dip_test(curve: Curve, noise: Noise, settings: DescentSettings, *, after_rise: bool) -> DipTest:
     dip = find_dip(curve.means, after_rise=after_rise)
     if len(curve.values) < 2:
         return DipTest(dip=dip, p=math.nan, critical=math.nan)
     rising = isotonic_regression(curve.means, weights=curve.counts).x
-    depths = np.maximum(deepest_dips(rising + noise, after_rise=after_rise)[0], 0.0)
+    depths = np.maximum(noise.deepest_dips(rising, after_rise=after_rise)[0], 0.0)
     observed = dip.depth if dip else 0.0
     as_deep = int((depths >= observed - 1e-12).sum())
     return DipTest(

@@ -2,13 +2,11 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from results.axes import check_column
-from results.descent.curves import Curve, curve_of, facets_of
+from results.descent.curves import Curve, Noise, curve_of, facets_of
 from results.descent.depths import interval, places, wander
-from results.descent.dips import Floats
 from results.descent.sentences import why
 from results.descent.settings import DescentSettings
 from results.descent.significance import POWER_80, DipTest, dip_test, holm, typical_error
@@ -47,7 +45,7 @@ def descents(
         raise ValueError(f"a descent runs along a numeric axis; {axis} is not one")
     is_loss = "loss" in value if is_loss is None else is_loss
     curves = {key: curve_of(part, axis, value, is_loss) for key, part in facets_of(labels, facet)}
-    noises = [curve.noise(settings.n_resamples, np.random.default_rng(settings.seed)) for curve in curves.values()]
+    noises = [curve.noise(settings.n_resamples, settings.seed) for curve in curves.values()]
     rises, dips = (
         [
             dip_test(curve, noise, settings, after_rise=after_rise)
@@ -71,7 +69,7 @@ def descents(
 
 def _row(
     curve: Curve,
-    noise: Floats,
+    noise: Noise,
     tests: tuple[DipTest, DipTest],
     p_holm: tuple[float, float],
     settings: DescentSettings,
