@@ -79,6 +79,7 @@ class PackStore:
         self._attempt = 0
         self._header: Header | None = None
         self._earlier: dict[str, str] = {}
+        self._in_place: set[str] = set()
 
     def is_done(self) -> bool:
         return self.files.done.exists()
@@ -132,6 +133,7 @@ class PackStore:
         self._refuse_older_launch(attempt)
         environment = dict(environment or {})
         self._attempt = self._take_attempt(environment)
+        self._in_place = set()
         self._header, skipped = self._newest_whole_header()
         self._earlier = earlier_rows(self.files, self._header, environment)
         if self._header:
@@ -373,14 +375,22 @@ class PackStore:
         return self._store(self.files.live("checkpoint", header.segment, self._attempt, "bin"), checkpoint)
 
     def _publish(self, header: Header) -> None:
-        """Brings every published file to its place; one that is there already stays, and must be the same."""
+        """Brings every published file to its place; one that is there already stays, and must be the same.
+
+        Those that this writer has seen there are looked for again at the pack's end only: a pack may publish hundreds,
+        and in a bucket each look is a request.
+        """
+        is_last = header.checkpoint is None
         for entry in header.published:
+            if entry.path in self._in_place and not is_last:
+                continue
             staged, target = self.files.staged(entry), self.files.path(entry)
             if staged.exists():
                 self._publish_file(entry)
                 durable.remove_file(staged)
             elif not target.exists():
                 self.restore(header, entry)
+            self._in_place.add(entry.path)
 
     def _publish_file(self, entry: StoredFile) -> None:
         staged, target = self.files.staged(entry), self.files.path(entry)
@@ -458,9 +468,9 @@ class PackStore:
         headers = self.headers()
         payload = (entry for header in headers for entry in header.payload)
         named = {entry.path for entry in payload} | {self.files.relative(self.files.header_path(it)) for it in headers}
-        published = (entry for header in headers for entry in header.published)
-        named |= {str(entry.staged) for entry in published if not self.files.path(entry).exists()}
-        return list(self.files.debris(attempt, named))
+        staged = {str(entry.staged): entry for header in headers for entry in header.published}
+        left = {path: staged.get(self.files.relative(path)) for path in self.files.debris(attempt, named)}
+        return [path for path, entry in left.items() if entry is None or self.files.path(entry).exists()]
 
     def _remove_debris(self, attempt: int) -> list[Place]:
         removed = self.debris(attempt)

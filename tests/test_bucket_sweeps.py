@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import store_helpers
 from backends import CREDENTIALS, s3_server
 from bucket_kills import Killed, every_other_change, kill_at
 from conftest import Grokctl
@@ -136,6 +137,26 @@ def test_looking_asks_once_for_a_pack_that_is_done(s3: Server) -> None:
         assert not (ROOT / "stop").exists()
         store.request_stop()
         assert store.stop_requested(), "what was not there is asked for"
+
+
+def test_a_commit_asks_for_what_it_publishes_and_not_for_what_was(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does tidying ask for each file of a pack that is done."""
+    many = range(8)
+    monkeypatch.setitem(store_helpers.SCHEDULES, "aaaa", [[(run, 0, 9, True)] for run in many])
+    monkeypatch.setitem(store_helpers.RUN_IDS, "aaaa", [f"a{run}" for run in many])
+    monkeypatch.setattr(store_helpers, "RATES", [1e-3] * len(many))
+    pack = create_sweep(ROOT).pack("aaaa")
+    pack.resume(attempt=0)
+    asked = []
+    for block in fake_segments("aaaa", 0, 0.0):
+        s3.requests.clear()
+        pack.commit(**block, attempt=0, plan_id="plan", fingerprint={})
+        asked.append(sum(method == "HEAD" for method, _ in s3.requests))
+    assert len(published(ROOT)) == 2 * len(many)
+    assert asked[1:-1] == asked[:1] * (len(many) - 2)
+    s3.requests.clear()
+    assert pack.tidy() == []
+    assert not any("/traces/" in key or "/weights/" in key for _, key in s3.requests)
 
 
 def test_another_sweep_or_other_files_are_left_alone(s3: Server) -> None:

@@ -193,6 +193,37 @@ def test_a_published_file_that_is_the_same_is_fine(store, tmp_path):
     assert published(store.root) == published(tmp_path / "other")
 
 
+def test_what_a_commit_could_not_publish_the_next_one_does(store, tmp_path, monkeypatch):
+    pack = store.pack("aaaa")
+    pack.resume(attempt=0)
+    first, second, last = fake_segments("aaaa", 0, 0.0)
+    pack.commit(**first, attempt=0, **COMMIT)
+    with monkeypatch.context() as patch:
+        patch.setattr(pack, "_publish_file", lambda entry: durable.sync_folder(tmp_path / "none"))
+        with pytest.raises(FileNotFoundError):
+            pack.commit(**second, attempt=0, **COMMIT)
+    assert published(store.root) == {}
+    pack.commit(**last | {"checkpoint": b"1"}, attempt=0, **COMMIT)
+    assert {name for name in published(store.root) if name.startswith("traces")} == {
+        "traces/aaaa-00001.parquet",
+        "traces/aaaa-00002.parquet",
+    }
+
+
+def test_a_published_file_that_went_away_is_back_when_the_pack_is_done(store):
+    pack = store.pack("aaaa")
+    pack.resume(attempt=0)
+    *early, last = fake_segments("aaaa", 0, 0.0)
+    for block in early:
+        pack.commit(**block, attempt=0, **COMMIT)
+    traces = store.root / "traces" / "aaaa-00001.parquet"
+    before = traces.read_bytes()
+    delete(traces)
+    pack.commit(**last, attempt=0, **COMMIT)
+    assert pack.is_done()
+    assert traces.read_bytes() == before
+
+
 @pytest.mark.parametrize("kind", ["checkpoint-00001*", "segment-00001*", "header-00001*"])
 @pytest.mark.parametrize("harm", ["flip", "truncate", "empty", "delete"])
 def test_resume_passes_over_a_damaged_commit(store, tmp_path, kind, harm):
