@@ -40,7 +40,7 @@ _TYPES = {
     "tuple_type": "a list",
 }
 
-_SAY_IT_ALL = ("train_size_before", "subsets", "members", "columns")
+_SAY_IT_ALL = ("train_size_before", "subsets", "members", "columns", "contradiction")
 """Types of our own findings that say what was given."""
 
 

@@ -86,6 +86,8 @@ def test_sensitivity_in_words():
     assert "Share of 3 labels" in text
     assert text.splitlines()[2].startswith("delta_steps ")
     assert "No label hangs on:" in text
+    assert text.endswith("Not moved, for other knobs allow no move so far: earlier_to.")
+    assert table.set_index("knob").loc["earlier_from", ["low", "high"]].isna().tolist() == [False, True]
     assert note == "labels that change if one threshold moves by ±25%: delta_steps 33%, every other at most 0%"
     still = table.assign(flips_low=0.0, flips_high=0.0)
     assert sensitivity_note(still) == "no label changes if one threshold moves by ±25%"

@@ -121,16 +121,33 @@ def test_the_label_by_budget_ends_with_the_label_and_begins_undecided():
     assert by_budget(one(np.nan, np.nan), "a", KNOBS)[-1].phase == "undecided"
 
 
+IN_THE_WAY = {("earlier_from", 0.25), ("earlier_to", -0.25), ("earlier_to", 0.25)}
+"""Moves past the other end of the stretch, or into the tail."""
+
+
 def test_every_movable_knob_stays_in_its_range():
     assert {"theta", "delta_steps", "dwell_rows", "pass2_level"} <= set(movable_knobs(KNOBS))
     assert not {"require_plateau", "require_ratio", "chance", "theta_val"} & set(movable_knobs(KNOBS))
     for name in movable_knobs(KNOBS):
         for share in (-0.25, 0.25):
-            value = getattr(moved(KNOBS, name, share), name)
+            other = moved(KNOBS, name, share)
+            if (name, share) in IN_THE_WAY:
+                assert other is None
+                continue
+            value = getattr(other, name)
             assert (value - getattr(KNOBS, name)) * share > 0
             assert ClassifierSettings(**{name: value})
     assert (moved(KNOBS, "theta", 0.25).theta, moved(KNOBS, "dwell_rows", 0.01).dwell_rows) == (1.0, 4)
     assert moved(ClassifierSettings(theta=1.0), "theta", 0.1) is None
+
+
+def test_no_move_is_advised_that_settings_refuse():
+    def hurries(steps):
+        return np.interp(steps / BUDGET, (0, 0.01, 0.5, 0.7, 1), (CHANCE, 0.3, 0.4, 0.5, 0.62))
+
+    sorted_runs = one(learns(300), hurries)  # earlier_to 0.936, within the tail, would change its label
+    for change in smallest_changes(sorted_runs, "a", KNOBS):
+        assert ClassifierSettings(**{change.knob: change.after})
 
 
 # The plot

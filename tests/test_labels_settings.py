@@ -37,6 +37,27 @@ def test_bad_values_are_refused_by_name(name, value):
         ClassifierSettings.from_mapping({name: value})
 
 
+@pytest.mark.parametrize(
+    ("knobs", "words"),
+    [
+        (
+            {"earlier_from": 0.9, "earlier_to": 0.1},
+            "earlier_from should be less than earlier_to, is 0.9 with",
+        ),
+        ({"earlier_from": 0.8}, "earlier_from should be less than earlier_to"),
+        ({"earlier_to": 0.95}, "earlier_to should be at most 0.9, where the tail begins, is 0.95 with tail 0.1"),
+        ({"tail": 0.3}, "earlier_to should be at most 0.7"),
+        ({"progression_least": 0.3}, "progression_least should be at most progression_floor, is 0.3 with"),
+        ({"chance": 0.7, "theta_val": 0.6}, "chance should be less than theta_val, is 0.7 with theta_val 0.6"),
+    ],
+)
+def test_knobs_that_contradict_each_other_are_refused(knobs, words):
+    with pytest.raises(ValueError, match=rf"^classifier: {words}"):
+        ClassifierSettings.from_mapping(knobs)
+    assert ClassifierSettings(earlier_from=0.05, earlier_to=0.1, tail=0.9).earlier_to == 0.1
+    assert ClassifierSettings(earlier_to=0.9, theta=0.5, theta_val=0.95, chance=0.3).earlier_to == 0.9
+
+
 def test_every_knob_is_documented():
     lines = [line.strip() for line in inspect.getsource(ClassifierSettings).splitlines()]
     for name in ClassifierSettings.model_fields:

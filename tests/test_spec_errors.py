@@ -183,6 +183,10 @@ def test_single_problems(text, words):
         ("model: {kind: toy}\ngrid: {heads: [1, 2]}\n", "nothing reads heads here"),
         ("task: {symmetric: true, modulus: 7}\n", "nothing reads symmetric here"),
         ("grid: {train_size: [0.5, 24]}\n", "1 of 2 runs repeat others"),
+        (
+            "classifier: {earlier_from: 0.9, earlier_to: 0.1}\n",
+            "classifier: earlier_from should be less than",
+        ),
     ],
 )
 def test_what_keys_may_not_say_together(text, words):

@@ -28,7 +28,8 @@ def sensitivity(
     share: float = SHARE,
 ) -> pd.DataFrame:
     """One row a knob, the one that flips most labels first: its value, the values moved to (a knob stays within its
-    range; NaN where it can't move), the share of runs whose phase each flips, and the commonest flip in words."""
+    range; NaN where it can't move, or would contradict another), the share of runs whose phase each flips, and the
+    commonest flip in words."""
     usual = label_sorted(sorted_runs, settings)
     phases = usual["phase"].to_numpy(dtype=object)
     rows = [_row(name, sorted_runs, settings, phases, share) for name in movable_knobs(settings)]
@@ -64,11 +65,17 @@ def sensitivity_text(table: pd.DataFrame, share: float = SHARE) -> str:
     if len(felt):
         lines.append(f"{'knob':<22} {'value':>8} {'down to':>9} {'flips':>7} {'up to':>9} {'flips':>7}  commonest")
     for row in felt.itertuples():
-        sides = f"{row.low:>9.4g} {row.flips_low:>7.1%} {row.high:>9.4g} {row.flips_high:>7.1%}"
+        sides = f"{_side(row.low, row.flips_low)} {_side(row.high, row.flips_high)}"
         lines.append(f"{row.knob:<22} {row.value:>8.4g} {sides}  {row.move}")
-    still = table.loc[most == 0, "knob"].tolist()
+    is_stuck = table["low"].isna() & table["high"].isna()
+    still, stuck = table.loc[(most == 0) & ~is_stuck, "knob"].tolist(), table.loc[is_stuck, "knob"].tolist()
     lines += [f"No label hangs on: {', '.join(still)}."] if still else []
+    lines += [f"Not moved, for other knobs allow no move so far: {', '.join(stuck)}."] if stuck else []
     return "\n".join(lines)
+
+
+def _side(value: Any, flips: Any) -> str:
+    return f"{'-':>9} {'-':>7}" if np.isnan(value) else f"{value:>9.4g} {flips:>7.1%}"
 
 
 def sensitivity_note(table: pd.DataFrame, share: float = SHARE) -> str:

@@ -6,12 +6,13 @@ default or a rule and CLASSIFIER_VERSION goes up.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Self
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 CLASSIFIER_VERSION = "10"
 """Stored with every label. Raised whenever the same trace could get another label, confidence or evidence."""
@@ -149,6 +150,12 @@ class ClassifierSettings(BaseModel):
     pass2_stability: Share = 0.1
     """...and if D50 moved by at most this share between half of the budget and all of it."""
 
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if problems := "; ".join(contradictions(self)):
+            raise PydanticCustomError("contradiction", "{problems}", {"problems": problems})
+        return self
+
     @property
     def validation_level(self) -> float:
         """theta_val, or theta where it is absent."""
@@ -158,7 +165,8 @@ class ClassifierSettings(BaseModel):
     def from_mapping(cls, knobs: Mapping[str, Any]) -> Self:
         """Settings from a spec's classifier block or from `--set classifier.NAME=VALUE` (text values are read as JSON).
 
-        Raises ValueError that names every unknown knob, with the nearest known one, and every value out of range."""
+        Raises ValueError that names every unknown knob, with the nearest known one, and every value out of range, or
+        the knobs that contradict each other."""
         problems = [_unknown(name, cls.model_fields) for name in knobs if name not in cls.model_fields]
         if problems:
             raise ValueError("; ".join(problems))
@@ -173,6 +181,27 @@ ONLY_DESCRIBE = frozenset({"surge", "surge_factor", "unstable_falls", "liu_horiz
 NEAR_OPEN_END = 1e-3
 """How near a knob is moved to a bound that it must not reach."""
 
+ROUNDING = 1e-9
+"""1 - 0.9 is a little less than 0.1."""
+
+
+def contradictions(settings: ClassifierSettings) -> Iterator[str]:
+    """Which knobs, each within its range, can't be meant together."""
+    s = settings
+    level = ("theta_val", s.theta_val) if s.theta_val is not None and s.theta_val < s.theta else ("theta", s.theta)
+    if s.earlier_from >= s.earlier_to:
+        yield f"earlier_from should be less than earlier_to, is {s.earlier_from:g} with earlier_to {s.earlier_to:g}"
+    if s.earlier_to > 1 - s.tail + ROUNDING:
+        begins = f"{1 - s.tail:g}, where the tail begins"
+        yield f"earlier_to should be at most {begins}, is {s.earlier_to:g} with tail {s.tail:g}"
+    if s.progression_least > s.progression_floor:
+        yield (
+            f"progression_least should be at most progression_floor, is {s.progression_least:g} with "
+            f"progression_floor {s.progression_floor:g}"
+        )
+    if s.chance is not None and s.chance >= level[1]:
+        yield f"chance should be less than {level[0]}, is {s.chance:g} with {level[0]} {level[1]:g}"
+
 
 def movable_knobs(settings: ClassifierSettings) -> list[str]:
     """Knobs that decide phases and that a share of their value can be added to: numbers that are not 0. `chance` is a
@@ -183,7 +212,8 @@ def movable_knobs(settings: ClassifierSettings) -> list[str]:
 
 
 def moved(settings: ClassifierSettings, name: str, share: float) -> ClassifierSettings | None:
-    """The settings with one knob moved by a share of its value, within its range; None if it stands at that end.
+    """The settings with one knob moved by a share of its value, within its range; None if it stands at that end, or
+    if it would contradict another knob there.
 
     A number of rows moves by one row at least."""
     value = getattr(settings, name)
@@ -193,7 +223,8 @@ def moved(settings: ClassifierSettings, name: str, share: float) -> ClassifierSe
     target = _within_range(name, target)
     if target == value:
         return None
-    return settings.model_copy(update={name: target})
+    other = settings.model_copy(update={name: target})
+    return None if any(contradictions(other)) else other
 
 
 def _within_range(name: str, target: Any) -> Any:
@@ -229,5 +260,7 @@ def _parsed(value: Any) -> Any:
 
 
 def _problem(error: Any) -> str:
-    name = error["loc"][0] if error["loc"] else "settings"
+    if not error["loc"]:
+        return f"classifier: {error['msg']}"
+    name = error["loc"][0]
     return f"classifier.{name}: {error['msg']}, got {error['input']!r}"
