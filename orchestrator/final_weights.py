@@ -4,17 +4,21 @@ import io
 from pathlib import Path
 
 from orchestrator.errors import EXIT_CONFLICT, UserError
+from orchestrator.run_ids import find_run
 from results import durable
 from results.store import SweepStore
 
 
-def write_weights(folder: str, run_id: str, out: Path | None = None) -> tuple[Path, int]:
-    """Write a run's state dict to `out`, by default RUN_ID.pt in the current folder; the file, and how many tensors.
+def write_weights(folder: str, prefix: str, out: Path | None = None) -> tuple[Path, int]:
+    """Write the state dict of the run whose id begins with `prefix` to `out`, by default RUN_ID.pt in the current
+    folder; the file, and how many tensors.
 
-    Raises UserError (73) if there is such a file, MissingError if the weights were not kept. On a full disk nothing is
-    left behind.
+    Raises UserError if no run or more than one is called so, or if there is such a file (73), MissingError if the
+    weights were not kept. On a full disk nothing is left behind.
     """
-    tensors = SweepStore(folder).read_weights(run_id)
+    store = SweepStore(folder)
+    run_id = find_run((name for pack in store.read_plan()["packs"] for name in pack["runs"]["run_id"]), prefix)
+    tensors = store.read_weights(run_id)
     target = out or Path(f"{run_id}.pt")
     if target.exists():
         raise UserError(

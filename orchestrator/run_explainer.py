@@ -10,6 +10,7 @@ import pandas as pd
 
 from orchestrator.errors import EXIT_MISSING_INPUT, EXIT_USAGE, UserError
 from orchestrator.relabel import settings_under
+from orchestrator.run_ids import find_run
 from results.classify import CLASSIFIER_VERSION, ClassifierSettings
 from results.classify.examine import Examination, examine, neighbours_of
 from results.classify.table import SortedRuns, sort_runs
@@ -56,7 +57,7 @@ def explain_run(sweep: Sweep, prefix: str, overrides: Mapping[str, str]) -> RunE
     Raises UserError if no run or more than one is called so, or if it has no trace yet.
     """
     runs = sweep.runs()
-    run_id = find_run(runs, prefix)
+    run_id = find_run(runs["run_id"], prefix)
     labels = sweep.labels(run_id=run_id).to_dict("records")
     group = neighbours_of(runs, run_id)
     traces = sweep.traces(run_id=group).sort_values(["run_id", "step"], ignore_index=True)
@@ -74,18 +75,6 @@ def explain_run(sweep: Sweep, prefix: str, overrides: Mapping[str, str]) -> RunE
         shown=_shown(sweep, runs[runs["run_id"] == run_id].iloc[0]),
         stored={str(name): value for name, value in labels[0].items()} if labels else None,
     )
-
-
-def find_run(runs: pd.DataFrame, prefix: str) -> str:
-    """The one run_id that begins so. Raises UserError, which names the candidates."""
-    found = [run_id for run_id in runs["run_id"] if run_id.startswith(prefix)]
-    if len(found) == 1:
-        return str(found[0])
-    if not found:
-        hint = '`grokctl query DIR "SELECT run_id, phase FROM labels"` lists them.'
-        raise UserError(f"no run's id begins with {prefix!r}", exit_code=EXIT_MISSING_INPUT, hint=hint)
-    some = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
-    raise UserError(f"{len(found):,} runs' ids begin with {prefix!r}: {some}", hint="Give more characters of it.")
 
 
 def _settings(sweep: Sweep, labels: list[dict[Any, Any]], overrides: Mapping[str, str]) -> ClassifierSettings:

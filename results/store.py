@@ -269,7 +269,7 @@ class SweepStore:
         for entry in (*header.published, *header.weights) if header else ():
             if entry.rows is None and run_id in entry.runs:
                 return decode_weights(pack.files.check(entry), run_id)
-        raise MissingError(f"{self.root} holds no weights of run {run_id}: it has not ended, or they were not kept")
+        raise MissingError(f"{self.root} holds no weights of run {run_id}: {self._why_no_weights()}")
 
     def pack_of(self, run_id: str) -> str:
         """Raises MissingError for a run that isn't in the plan."""
@@ -292,6 +292,11 @@ class SweepStore:
             packs = {entry["pack_id"]: entry for entry in plan["packs"]}
             self._known = plan, packs
         return self._known[1]
+
+    def _why_no_weights(self) -> str:
+        if self.read_plan().get("spec", {}).get("keep", {}).get("weights") == "none":
+            return "the sweep keeps none; with `keep: {weights: final}` in its spec it would"
+        return "it has not ended, or ended without them"
 
     def _refuse_foreign_folder(self) -> None:
         if self.exists():

@@ -227,6 +227,25 @@ def test_weights_of_a_run_that_is_not_there(grokctl: Grokctl, finished_sweep: Pa
     assert grokctl("weights", finished_sweep, "0123456789abcdef").exit_code == 66
 
 
+def test_weights_by_the_beginning_of_an_id(grokctl: Grokctl, finished_sweep: Path, tmp_path: Path) -> None:
+    run_id = some_run(finished_sweep)
+    result = grokctl("weights", finished_sweep, run_id[:6], "-o", tmp_path / "run.pt")
+    assert result.exit_code == 0, result.output
+    kept = SweepStore(finished_sweep).read_weights(run_id)
+    assert torch.load(tmp_path / "run.pt", weights_only=True).keys() == kept.keys()
+    result = grokctl("weights", finished_sweep, "", "-o", tmp_path / "other.pt")
+    assert (result.exit_code, "4 runs' ids begin with ''" in result.stderr) == (2, True)
+
+
+def test_weights_that_a_sweep_does_not_keep(grokctl: Grokctl, tiny_spec: Path, tmp_path: Path) -> None:
+    tiny_spec.write_text(tiny_spec.read_text().replace("keep: {weights: final}\n", ""))
+    folder = tmp_path / "sweep"
+    assert grokctl("launch", tiny_spec, "--local", "--out", folder, "--set", "steps=4").exit_code == 0
+    result = grokctl("weights", folder, some_run(folder)[:8])
+    assert result.exit_code == 66
+    assert "the sweep keeps none; with `keep: {weights: final}` in its spec it would" in result.stderr
+
+
 def test_clean_keeps_the_results(grokctl: Grokctl, own_sweep: Path) -> None:
     sweep = open_sweep(own_sweep)
     traces, labels = sweep.traces(), sweep.labels()

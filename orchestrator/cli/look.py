@@ -99,7 +99,10 @@ def query(
 @verb
 def weights(
     folder: Dir,
-    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", show_default=False)],
+    run_id: Annotated[
+        str,
+        typer.Argument(metavar="RUN_ID", help="A run of it; the beginning of its id will do.", show_default=False),
+    ],
     out: Annotated[
         Path | None, typer.Option("-o", help="File to write; by default RUN_ID.pt.", show_default=False)
     ] = None,
