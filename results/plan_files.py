@@ -44,18 +44,26 @@ def read_plan(root: Place) -> dict[str, Any]:
     """
     versions = _object_versions(root) if isinstance(root, ObjectPath) else _file_versions(root)
     if not versions:
-        raise MissingError(f"{root} is not the folder of a sweep: it has no plan.json")
+        raise MissingError(_why_no_plan(root))
     try:
         return _read(root, versions)
     except DamagedError as error:
         raise LostPlanError(error.path, error.problem) from None
 
 
+def _why_no_plan(root: Place) -> str:
+    if isinstance(root, Path) and not root.exists():
+        return f"there is no file or folder {root}"
+    if isinstance(root, Path) and root.is_file():
+        return f"{root} is a file, not the folder of a sweep"
+    return f"{root} is not the folder of a sweep: it has no plan.json"
+
+
 def _file_versions(root: Path) -> tuple[tuple[Any, ...], ...]:
     names = ["plan.json", *_amendments(path.name for path in root.glob("plan.*.json"))]
     try:
         stats = [(root / name).stat() for name in names]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ()
     return tuple((n, s.st_ino, s.st_mtime_ns, s.st_size) for n, s in zip(names, stats, strict=True))
 

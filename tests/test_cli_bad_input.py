@@ -155,8 +155,23 @@ def test_no_permission_to_write(tiny_spec: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("verb", ["status", "stop", "label", "diagram", "clean"])
 def test_folder_that_is_no_sweep(verb: str, grokctl: Grokctl, tmp_path: Path) -> None:
     assert_refused(grokctl(verb, tmp_path), 66, "not the folder of a sweep")
-    assert_refused(grokctl(verb, tmp_path / "nothing"), 66)
+    assert_refused(grokctl(verb, tmp_path / "nothing"), 66, f"there is no file or folder {tmp_path / 'nothing'}")
     assert contents(tmp_path) == {}
+
+
+def test_a_table_for_a_folder(grokctl: Grokctl, tmp_path: Path) -> None:
+    table = tmp_path / "tg.csv"
+    table.write_text("step,train_accuracy,val_accuracy\n1,0,0\n")
+    for arguments in ((table, "run"), (table,)):
+        result = grokctl("explain", *arguments)
+        assert_refused(result, 66, f"explain takes the folder of a sweep, {table} is a file")
+        assert f"`grokctl label {table}` labels it" in result.stderr
+    assert_refused(grokctl("status", table), 66, f"{table} is a file, not the folder of a sweep")
+
+
+def test_traces_that_are_not_there(grokctl: Grokctl, tmp_path: Path) -> None:
+    nothing = tmp_path / "nosuch.csv"
+    assert_refused(grokctl("label", nothing, "--map", "step=epoch"), 66, f"there is no file or folder {nothing}")
 
 
 @pytest.mark.parametrize("verb", ["status", "stop", "label", "diagram", "clean"])

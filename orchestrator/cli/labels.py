@@ -1,12 +1,13 @@
 """What runs show: label, explain."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from orchestrator.cli.base import Knobs, pairs, verb
-from orchestrator.errors import UserError
+from orchestrator.errors import EXIT_MISSING_INPUT, UserError
 from orchestrator.exits import say
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def label(
     from orchestrator.relabel import settings_under, write_table
 
     if len(what) == 1 and not is_foreign(what[0]):
+        require_there(what[0])
         if columns or classes or budget:
             raise UserError("--map, --classes and --budget describe TRACES of another tool, not a sweep")
         written, lines = label_sweep(what[0], pairs(knobs), compare, sensitive, store=out is None)
@@ -69,6 +71,15 @@ def label(
     if out is not None:
         write_table(written, out)
         say(f"wrote {out}")
+
+
+def require_there(path: str) -> None:
+    """Raises UserError if nothing lies there; a bucket is asked later."""
+    from results.places import place_of
+
+    place = place_of(path)
+    if isinstance(place, Path) and not place.exists():
+        raise UserError(f"there is no file or folder {path}", exit_code=EXIT_MISSING_INPUT)
 
 
 def is_foreign(path: str) -> bool:
@@ -144,6 +155,11 @@ def explain(
     ] = None,
 ) -> None:
     """Say what a phase means, or why a run has its label and what would change it."""
+    if what is not None and Path(what).is_file():
+        hint = f"If it is a table of traces, `grokctl label {shlex.quote(what)}` labels it."
+        raise UserError(
+            f"explain takes the folder of a sweep, {what} is a file", exit_code=EXIT_MISSING_INPUT, hint=hint
+        )
     if run_id is None:
         explain_phases(what)
         return
