@@ -17,6 +17,7 @@ from results.classify.explain import PHASES, knobs_of
 from results.classify.pass1 import RULES
 from results.classify.settings import CLASSIFIER_VERSION, ClassifierSettings
 from results.classify.table import SortedRuns, label_runs, sort_runs
+from results.classify.warning_texts import WARNINGS
 from results.classify.what_if import by_budget, smallest_changes
 from results.run_page import run_page, run_plot
 
@@ -61,7 +62,8 @@ def phases_page(evidence: Path) -> str:
     """The page as Markdown. `evidence` is the folder docs/evidence."""
     settings = ClassifierSettings()
     opening = OPENING.format(version=CLASSIFIER_VERSION, horizon=HORIZON, **settings.model_dump(exclude={"theta_val"}))
-    parts = [opening, *_phases(settings), _rules(settings), _knobs(settings), EXAMPLES, *_examples(evidence, settings)]
+    parts = [opening, *_phases(settings), _rules(settings), _warnings(settings), _knobs(settings)]
+    parts += [EXAMPLES, *_examples(evidence, settings)]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 
@@ -95,6 +97,20 @@ def _rules(settings: ClassifierSettings) -> str:
         needs = "; ".join(question_of(need, numbers, settings) for need in rule.needs) or "no other rule does"
         lines.append(f"| `{rule.name}` | `{rule.phase}` | {needs} |")
     return "\n".join(lines)
+
+
+def _warnings(settings: ClassifierSettings) -> str:
+    knobs = knobs_of(settings)
+    lines = [
+        "## The warnings",
+        "",
+        "What a reader of a label should know beside it: words in the column `warning`, separated by commas. "
+        "`grokctl explain WARNING` prints the sentence.",
+        "",
+        "| warning | meaning |",
+        "|---|---|",
+    ]
+    return "\n".join([*lines, *(f"| `{name}` | {text.format(**knobs)} |" for name, text in WARNINGS.items())])
 
 
 def _knobs(settings: ClassifierSettings) -> str:

@@ -266,6 +266,13 @@ def test_explain_one_phase_and_all(grokctl: Grokctl) -> None:
     assert "ungrokking\n" in everything
 
 
+def test_explain_a_warning(grokctl: Grokctl) -> None:
+    result = grokctl("explain", "chance_unknown")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "chance_unknown")
+    assert "chance counts as 0" in result.stdout
+    assert grokctl("explain", "was_grokking").exit_code == 0
+
+
 def test_explain_a_phase_that_is_none(grokctl: Grokctl) -> None:
     result = grokctl("explain", "grooking")
     assert result.exit_code == 2

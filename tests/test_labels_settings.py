@@ -7,6 +7,9 @@ import pytest
 from label_traces import eval_steps, label, learns, sweep
 
 from results.classify import CLASSIFIER_VERSION, PHASE_ORDER, PHASES, ClassifierSettings, explain_phase, label_runs
+from results.classify.explain import explain_warning
+from results.classify.table import read_runs, sort_runs
+from results.classify.warning_texts import FROM_LOSSES, PROVISIONAL, WARNINGS, WAS
 
 
 def test_theta_val_follows_theta_unless_it_is_set():
@@ -110,3 +113,20 @@ def test_explanations_show_the_thresholds_in_use():
 def test_an_unknown_phase_is_refused_with_the_nearest_name():
     with pytest.raises(ValueError, match="did you mean 'grokking'"):
         explain_phase("groking")
+
+
+@pytest.mark.parametrize("name", [*WARNINGS, "was_grokking"])
+def test_each_warning_is_explained_in_a_sentence_under_the_thresholds(name):
+    text = explain_warning(name, ClassifierSettings(theta_val=0.6))
+    assert text.startswith(f"{name}\n\n")
+    assert text.endswith(".")
+    assert "{" not in text
+    assert "holds 0.6" in explain_warning("no_yes", ClassifierSettings(theta_val=0.6))
+
+
+def test_every_warning_that_can_be_given_has_its_sentence():
+    traces, runs = sweep([{"t_train": 300, "t_val": 9000, "train_size": 10, "seed": 0}])
+    alone = read_runs(sort_runs(traces, runs), ClassifierSettings()).verdict.flags
+    assert {*alone, PROVISIONAL, FROM_LOSSES, WAS} == set(WARNINGS)
+    with pytest.raises(ValueError, match="no warning 'nope'"):
+        explain_warning("nope")

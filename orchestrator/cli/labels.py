@@ -143,7 +143,9 @@ def mapping(columns: list[str] | None) -> dict[str, str]:
 def explain(
     what: Annotated[
         str | None,
-        typer.Argument(metavar="[PHASE | DIR]", help="A phase, or the folder of a sweep. Absent: all phases."),
+        typer.Argument(
+            metavar="[PHASE | WARNING | DIR]", help="A phase, a warning, or the folder of a sweep. Absent: all phases."
+        ),
     ] = None,
     run_id: Annotated[
         str | None, typer.Argument(metavar="[RUN_ID]", help="A run of that sweep; the beginning of its id will do.")
@@ -154,14 +156,14 @@ def explain(
         typer.Option("-o", metavar="FILE", help="Draw the run there (.png, .svg, .pdf).", show_default=False),
     ] = None,
 ) -> None:
-    """Say what a phase means, or why a run has its label and what would change it."""
+    """Say what a phase or a warning means, or why a run has its label and what would change it."""
     if what is not None and Path(what).is_file():
         hint = f"If it is a table of traces, `grokctl label {shlex.quote(what)}` labels it."
         raise UserError(
             f"explain takes the folder of a sweep, {what} is a file", exit_code=EXIT_MISSING_INPUT, hint=hint
         )
     if run_id is None:
-        explain_phases(what)
+        explain_words(what)
         return
     from orchestrator.run_explainer import explain_run
     from results import open_sweep
@@ -173,13 +175,26 @@ def explain(
         say(f"wrote {out}")
 
 
-def explain_phases(name: str | None) -> None:
-    """Prints one phase, or all."""
-    from results.classify.explain import PHASES, explain_phase
+def explain_words(name: str | None) -> None:
+    """Prints one phase or warning, or all phases."""
+    from results.classify.explain import PHASES, explain_phase, explain_warning
 
     if name is not None and Path(name).is_dir():
         raise UserError(f"explain {name} takes the id of a run too", hint="Its beginning will do.")
-    if name is not None and name not in PHASES:
-        hint = f"The phases are {', '.join(PHASES)}. For a run: grokctl explain DIR RUN_ID."
-        raise UserError(f"no phase is called {name!r}", hint=hint)
-    say("\n\n".join(explain_phase(phase) for phase in ([name] if name else PHASES)))
+    if name is None:
+        say("\n\n".join(explain_phase(phase) for phase in PHASES))
+    else:
+        word = known_word(name)
+        say(explain_phase(word) if word in PHASES else explain_warning(word))
+
+
+def known_word(name: str) -> str:
+    """The phase or warning of that name. Raises UserError for what is none."""
+    from results.classify.explain import PHASES
+    from results.classify.warning_texts import WARNINGS, WAS
+
+    known = [*PHASES, *(each for each in WARNINGS if each != WAS), *(f"was_{phase}" for phase in PHASES)]
+    if name in known:
+        return name
+    hint = f"The phases are {', '.join(PHASES)}. For a run: grokctl explain DIR RUN_ID."
+    raise UserError(f"no phase or warning is called {name!r}", hint=hint)

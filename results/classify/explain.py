@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from results.classify.settings import CLASSIFIER_VERSION, ClassifierSettings
+from results.classify.warning_texts import warning_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +167,14 @@ def explain_phase(name: str, settings: ClassifierSettings | None = None) -> str:
         f"Classifier version {CLASSIFIER_VERSION}.",
     ]
     return "\n".join(lines)
+
+
+def explain_warning(name: str, settings: ClassifierSettings | None = None) -> str:
+    """A warning's sentence, with the thresholds of `settings`. ValueError on an unknown name."""
+    text = warning_text(name)
+    if text is None:
+        raise ValueError(f"no warning {name!r}")
+    return f"{name}\n\n{text.format(**knobs_of(settings or ClassifierSettings()))}"
 
 
 def knobs_of(settings: ClassifierSettings) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from results.classify.batch import BoolArray, FloatArray, IntArray
 from results.classify.columns import NOT_CONFIG, VARIES_AMONG_NEIGHBOURS
 from results.classify.sentences import steps
 from results.classify.settings import ClassifierSettings
+from results.classify.warning_texts import PROVISIONAL
 from results.critical.logistic import fit_place
 from results.replicates import replicate_seeds
 
@@ -221,7 +222,7 @@ def find_witnesses(group: Group, above: float) -> BoolArray:
 def _write(changed: dict[str, np.ndarray], group: Group, finding: Finding) -> None:
     for row in group.rows[finding.members]:
         if not finding.stable:
-            changed["warning"][row] = _with_flag(changed["warning"][row], "provisional")
+            changed["warning"][row] = _with_flag(changed["warning"][row], PROVISIONAL)
             continue
         changed["phase"][row] = changed["huang_dynamic"][row] = "ungrokking"
         changed["ungrokking_kind"][row] = KIND

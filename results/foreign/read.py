@@ -9,6 +9,7 @@ import pandas as pd
 
 from results.classify.settings import ClassifierSettings
 from results.classify.table import SortedRuns, label_sorted, sort_runs
+from results.classify.warning_texts import FROM_LOSSES
 from results.foreign.crossings import crossing_columns, label_crossings
 from results.foreign.errors import ForeignError
 from results.foreign.files import find_files, read_file
@@ -17,7 +18,6 @@ from results.foreign.units import ACCURACIES, LOSS_AGREEMENT, as_shares, scores_
 
 __all__ = ["Foreign", "ForeignError", "read_foreign"]
 
-FROM_LOSSES = "from_losses"
 ABOUT = 0.96
 """Runs that end at this share of the longest one, or later, had the same budget; above the knob full_budget."""
 
