@@ -273,6 +273,14 @@ def test_explain_a_warning(grokctl: Grokctl) -> None:
     assert grokctl("explain", "was_grokking").exit_code == 0
 
 
+def test_explain_in_any_case_and_with_what_was_meant(grokctl: Grokctl) -> None:
+    assert grokctl("explain", "Grokking").stdout == grokctl("explain", "grokking").stdout
+    for given, meant in (("groking", "grokking"), ("Semi_Grokking", "semi-grokking"), ("fel_again", "fell_again")):
+        result = grokctl("explain", given)
+        assert result.exit_code == 2
+        assert f"no phase or warning is called {given!r}; did you mean {meant!r}?" in result.stderr
+
+
 def test_explain_a_phase_that_is_none(grokctl: Grokctl) -> None:
     result = grokctl("explain", "grooking")
     assert result.exit_code == 2

@@ -189,12 +189,16 @@ def explain_words(name: str | None) -> None:
 
 
 def known_word(name: str) -> str:
-    """The phase or warning of that name. Raises UserError for what is none."""
+    """The phase or warning of that name, whatever its case. Raises UserError, with the nearest one."""
+    from orchestrator.wording import nearest
     from results.classify.explain import PHASES
     from results.classify.warning_texts import WARNINGS, WAS
 
+    word = name.lower()
     known = [*PHASES, *(each for each in WARNINGS if each != WAS), *(f"was_{phase}" for phase in PHASES)]
-    if name in known:
-        return name
+    if word in known:
+        return word
+    near = nearest(word, known)
+    meant = f"; did you mean {near!r}?" if near else ""
     hint = f"The phases are {', '.join(PHASES)}. For a run: grokctl explain DIR RUN_ID."
-    raise UserError(f"no phase or warning is called {name!r}", hint=hint)
+    raise UserError(f"no phase or warning is called {name!r}{meant}", hint=hint)
