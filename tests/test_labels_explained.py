@@ -15,6 +15,7 @@ from results.classify import PHASE_ORDER, ClassifierSettings, label_runs
 from results.classify.criteria import CRITERIA
 from results.classify.examine import examine, key_moments, neighbours_of
 from results.classify.pass1 import RULES
+from results.classify.sentences import apart
 from results.classify.settings import movable_knobs, moved
 from results.classify.table import sort_runs
 from results.classify.what_if import by_budget, one_run, smallest_changes
@@ -148,6 +149,13 @@ def test_no_move_is_advised_that_settings_refuse():
     sorted_runs = one(learns(300), hurries)  # earlier_to 0.936, within the tail, would change its label
     for change in smallest_changes(sorted_runs, "a", KNOBS):
         assert ClassifierSettings(**{change.knob: change.after})
+
+
+def test_as_many_digits_are_shown_as_tell_a_number_from_its_threshold():
+    assert [apart(x, 1.5) for x in (1.539, 1.4999, 1.2345, 1.5)] == ["1.54", "1.4999", "1.2", "1.5"]
+    found = examine(one(learns(300), learns(1000)), "a", KNOBS)
+    numbers = {**found.numbers, "creep_val": 0.1, "speeding": 1.539}
+    assert "it gains 1.54 times as fast as before" in CRITERIA["val_arriving"].measured(numbers, KNOBS)
 
 
 # The plot

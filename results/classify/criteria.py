@@ -6,7 +6,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from results.classify.sentences import Numbers, acc, steps
+from results.classify.sentences import Numbers, acc, apart, steps
 from results.classify.settings import ClassifierSettings
 
 InWords = Callable[[Numbers, ClassifierSettings], str]
@@ -121,7 +121,8 @@ def _val_unfinished(n: Numbers, s: ClassifierSettings) -> str:
 
 
 def _val_arriving(n: Numbers, s: ClassifierSettings) -> str:
-    speeding = f"it gains {n['speeding']:.2g} times as fast as before ({s.accelerating:g} would be speeding up)"
+    pace = apart(n["speeding"], s.accelerating)
+    speeding = f"it gains {pace} times as fast as before (more than {s.accelerating:g} would be speeding up)"
     return f"{_early(n, s)}{_creeping(n, s)}{', and ' + speeding if n['creep_val'] > 0 else ''}"
 
 
@@ -134,7 +135,9 @@ def _creeping(n: Numbers, s: ClassifierSettings) -> str:
 
 
 def _unfinished(n: Numbers, s: ClassifierSettings) -> str:
-    leads = f"leads to {acc(n['leads_train_to'])}, at {n['speeding_train']:.2g} times the pace of before"
+    leads = (
+        f"leads to {acc(n['leads_train_to'])}, at {apart(n['speeding_train'], s.accelerating)} times the pace of before"
+    )
     return f"{_early(n, s)}{_creeping(n, s)}; {_rising('train', n)}{'; it ' + leads if n['rise_train'] > 0 else ''}"
 
 

@@ -178,6 +178,13 @@ def acc(x: float) -> str:
     return f"{x:.3f}".rstrip("0").rstrip(".")
 
 
+def apart(x: float, threshold: float) -> str:
+    """To two digits, or to as many more as tell it from the threshold that it is compared with."""
+    texts = [f"{x:.{digits}g}" for digits in range(2, 17)]
+    told = (text for text in texts if float(text) != threshold and (float(text) > threshold) == (x > threshold))
+    return next(told, texts[0])
+
+
 def steps(x: float) -> str:
     return f"{x:,.0f}"
 
