@@ -78,6 +78,8 @@ def unknown(kind: str, name: str, known: Sequence[str], places: dict[str, KeyPat
     hint = f"; did you mean {meant!r}?" if meant else "."
     if elsewhere is not None and elsewhere[-1] not in known:
         hint = f"; it belongs in {_as_yaml(elsewhere)}."
+    elif meant is None and (near := nearest(name, places or {})):
+        hint = f"; did you mean {'.'.join(map(str, (places or {})[near]))}?"
     return f"unknown {kind} {name!r}{hint} Allowed: {', '.join(known)}"
 
 

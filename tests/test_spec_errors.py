@@ -72,6 +72,7 @@ def test_a_problem_points_into_the_expression():
         ),
         ("model: {d_model: 3}\n", "did you mean 'width'?"),
         ("width: 3\n", "it belongs in `model: {width: ...}`"),
+        ("wieght_decay: 1\n", "unknown key 'wieght_decay'; did you mean optimizer.weight_decay? Allowed: name"),
         ("model: {lr: 3}\n", "it belongs in `optimizer: {learning_rate: ...}`"),
         ("task: {modulus: 7, batch_size: 3}\n", "it belongs in `batch_size:` at the top of the spec"),
         ("grid: {lr: [1]}\n", "unknown axis 'lr'; did you mean 'learning_rate'?"),
