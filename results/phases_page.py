@@ -39,8 +39,8 @@ times as long, has the same label. Two things are asked of the trace: how far ea
 threshold, in standard errors of the trace's own noise (what a row differs from the middle of its neighbours by); and,
 where the phase is about what was not seen, where validation (and training, where nothing is fitted yet) ends if it goes
 on as it went over the last half of the steps. How often either went well is fitted, and so is how much less sure one
-can be of runs of another kind ([report](evidence/proof/report.md)). Pass 2 adds what the interval of D50 covers, and
-`undecided` has none.
+can be of runs of another kind ([report](evidence/proof/report.md)). Pass 2 adds what the interval of D50 covers. That
+of `undecided` is 0, for it claims nothing.
 """
 
 EXAMPLES = """\

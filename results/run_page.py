@@ -63,8 +63,9 @@ def run_plot(sorted_runs: SortedRuns, examination: Examination) -> str:
 
 def _verdict(label: Mapping[str, Any]) -> str:
     kind = f", kind {label['ungrokking_kind']}" if label["ungrokking_kind"] else ""
+    sure = "0, for it claims nothing" if label["phase"] == "undecided" else f"{label['confidence']:.2f}"
     head = (
-        f"{label['phase']}{kind}; confidence {label['confidence']:.2f}; decided by "
+        f"{label['phase']}{kind}; confidence {sure}; decided by "
         f"{'its neighbours (pass 2)' if label['pass'] == 2 else 'the run alone (pass 1)'}"
     )
     names = f"in Liu's words {label['liu_phase']}, in Huang's {label['huang_dynamic']}"

@@ -158,6 +158,13 @@ def test_as_many_digits_are_shown_as_tell_a_number_from_its_threshold():
     assert "it gains 1.54 times as fast as before" in CRITERIA["val_arriving"].measured(numbers, KNOBS)
 
 
+def test_undecided_claims_nothing():
+    sorted_runs = one(np.nan, np.nan)
+    found = examine(sorted_runs, "a", KNOBS)
+    assert found.label["confidence"] == 0
+    assert "undecided; confidence 0, for it claims nothing; decided by" in run_page(found, sorted_runs, [], [], {})
+
+
 # The plot
 
 

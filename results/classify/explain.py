@@ -133,7 +133,8 @@ PHASES: Mapping[str, Phase] = MappingProxyType(
             "run ends before {full_budget:g} of its budget or with an accuracy still rising (by {rise:g} or more in "
             "the last {tail:.0%} of the steps), where going on could change the phase. Of a fitted run with validation "
             "well above chance, or of one that is not fitted, more is known: it is undecided if an accuracy, going on "
-            "at its pace, would reach its level within {finish_within:g} times the steps, or rises faster and faster.",
+            "at its pace, would reach its level within {finish_within:g} times the steps, or rises faster and faster. "
+            "Its confidence is 0, for it claims nothing.",
             differs_from={
                 "memorization": "there the full budget was spent and validation is not rising.",
                 "confusion": "there the full budget was spent and nothing is on its way.",
