@@ -189,19 +189,57 @@ def test_missing_rows_and_irregular_steps(tmp_path):
     [
         ("train/acc", "train", "accuracy"), ("trainAcc", "train", "accuracy"), ("acc_val", "val", "accuracy"),
         ("Held-out accuracy", "val", "accuracy"), ("eval/loss", "val", "loss"), ("test cross-entropy", "val", "loss"),
-        ("loss", "", "loss"), ("weight norm", "", "norm"), ("param_norm", "", "norm"),
+        ("loss", "", "loss"), ("weight norm", "", "norm"), ("param_norm", "", "norm"), ("trainErr", "train", "error"),
+        ("test_error_rate", "val", "error"), ("top1 val err", "val", "error"), ("val_acc_err", "val", "accuracy"),
     ],
 )  # fmt: skip
 def test_names_of_metrics(name, split, kind):
     assert (meaning_of(name).split, meaning_of(name).kind) == (split, kind)
 
 
-@pytest.mark.parametrize("name", ["grad_norm", "lr", "step", "epoch", "train_size", "_runtime", "accelerator"])
+@pytest.mark.parametrize(
+    "name", ["grad_norm", "lr", "step", "epoch", "train_size", "_runtime", "accelerator", "val_mean_squared_error"]
+)
 def test_other_names_are_no_metrics(name):
     assert meaning_of(name) is None
 
 
 # Units
+
+
+@pytest.mark.parametrize("scale", [1, 100])
+@pytest.mark.parametrize("given", [{}, {"train_accuracy": "train_error", "val_accuracy": "test_err"}])
+def test_errors_are_one_minus_accuracy_and_that_is_said(tmp_path, scale, given):
+    step, train, val = curves()
+    path = write(tmp_path / "x.csv", step=step, train_error=scale * (1 - train), test_err=scale * (1 - val))
+    foreign = read_foreign([path], given=given, classes=113)
+    assert "1 - train_error is train accuracy, 1 - test_err is val accuracy" in foreign.understood.remarks[-1]
+    right = write(tmp_path / "y.csv", step=step, train_acc=train, val_acc=val)
+    pd.testing.assert_frame_equal(foreign.traces, read_foreign([right], classes=113).traces)
+
+
+def test_errors_of_several_runs_in_a_wide_table(tmp_path):
+    step, train, val = curves()
+    names = ("train_error_a", "train_error_b", "val_error_a", "val_error_b")
+    values = (1 - train, 1 - train, 1 - val, 1 - train)
+    path = write(tmp_path / "x.csv", step=step, **dict(zip(names, values, strict=True)))
+    assert phases(path, classes=113) == {"a": "grokking", "b": "comprehension"}
+
+
+def test_accuracies_are_preferred_to_errors(tmp_path):
+    step, train, val = curves()
+    path = write(tmp_path / "x.csv", step=step, train_err=1 - train, train_acc=train, val_acc=val)
+    foreign = read_foreign([path], classes=113)
+    assert foreign.understood.columns["train_accuracy"] == "train_acc"
+    assert foreign.label(ClassifierSettings())["phase"].tolist() == ["grokking"]
+
+
+def test_errors_in_one_file_and_accuracies_in_another_are_refused(tmp_path):
+    step, train, val = curves()
+    write(tmp_path / "a.csv", step=step, train_acc=train, val_acc=val)
+    write(tmp_path / "b.csv", step=step, train_err=1 - train, val_err=1 - val)
+    with pytest.raises(ForeignError, match="train_acc in one file and train_err in another"):
+        read_foreign([tmp_path])
 
 
 def test_percentages_are_recognized_together(tmp_path):
@@ -289,6 +327,7 @@ def test_names_of_crossing_times(name):
         ({"step": [1, 2], "alpha": [0, 1], "beta": [0, 1]}, "found none of them", "train_accuracy=alpha,val_accuracy="),
         ({"step": [1, 2], "train_acc": [0, 1]}, "train_accuracy (train_acc)", "val_accuracy=COLUMN"),
         ({"step": [1, 2], "acc": [0, 1]}, "columns: step, acc", "--map train_accuracy=acc,val_accuracy=COLUMN"),
+        ({"step": [1, 2], "error": [0, 1]}, "found none", "--map train_accuracy=COLUMN,val_accuracy=COLUMN"),
         ({"t": [1, 2], "train_acc": [0, 1], "val_acc": [0, 1]}, "training step", "--map step=COLUMN"),
         ({"step": [1, 1], "train_acc": [0, 1], "val_acc": [0, 1]}, "steps repeat", "--map run_id=COLUMN"),
         ({"step": [1, 2], "train_acc_a": [0, 1], "train_acc_b": [0, 1], "val_acc": [0, 1]}, "could be any", "--map"),

@@ -15,6 +15,14 @@ KINDS: Mapping[str, str] = {
     **dict.fromkeys(("acc", "accuracy", "accuracies", "top1", "acc1"), "accuracy"),
     **dict.fromkeys(("loss", "losses", "nll", "ce", "xent", "crossentropy"), "loss"),
 }
+ERRORS = frozenset({"error", "errors", "err", "errorrate"})
+"""An error of classification is 1 - accuracy..."""
+OTHER_ERRORS = frozenset(
+    {"squared", "square", "absolute", "abs", "relative", "standard", "std", "bar", "bars", "reconstruction"}
+)
+"""...but with one of these words it is something else."""
+TOP = frozenset({"top1", "acc1"})
+"""Beside the word error they say which one."""
 NORMS = frozenset({"param", "params", "parameter", "parameters", "weight", "weights", "l2", "model"})
 STEPS = ("step", "steps", "globalstep", "iteration", "iterations", "iter", "iters", "it", "update", "updates")
 EPOCHS = ("epoch", "epochs")
@@ -47,15 +55,15 @@ class Meaning:
     split: str
     """train, val, or "" where the name does not say."""
     kind: str
-    """accuracy, loss or norm."""
+    """accuracy, error, loss or norm."""
     rest: tuple[str, ...]
     """The other words of the name."""
     is_second_choice: bool
 
     @property
-    def rank(self) -> tuple[bool, int]:
+    def rank(self) -> tuple[bool, bool, int]:
         """Of two columns for the same metric the one of lower rank is meant."""
-        return self.is_second_choice, len(self.rest)
+        return self.is_second_choice, self.kind == "error", len(self.rest)
 
 
 def words(name: str) -> list[str]:
@@ -73,19 +81,25 @@ def plain(name: str) -> str:
 def meaning_of(name: str) -> Meaning | None:
     """None for what is no metric of a trace."""
     parts = words(name)
-    kind = next((KINDS[word] for word in parts if word in KINDS), None)
+    kind = "error" if says_error(name) else next((KINDS[word] for word in parts if word in KINDS), None)
     if kind is None and "norm" in parts and (len(parts) == 1 or NORMS & set(parts)):
         return Meaning(split="", kind="norm", rest=(), is_second_choice=False)
     if kind is None:
         return None
     split_word = next((word for word in parts if word in SPLITS), "")
-    rest = [word for word in parts if word not in KINDS and word != split_word]
+    rest = [word for word in parts if word not in KINDS and word not in ERRORS and word != split_word]
     return Meaning(
         split=SPLITS.get(split_word, ""),
         kind=kind,
         rest=tuple(rest),
         is_second_choice=split_word in SECOND_CHOICE,
     )
+
+
+def says_error(name: str) -> bool:
+    """Whether it is the share of wrong answers. `val_acc_err` is not: that is how uncertain an accuracy is."""
+    parts = set(words(name))
+    return bool(parts & ERRORS) and not parts & (set(KINDS) - TOP | OTHER_ERRORS)
 
 
 def is_step(name: str) -> bool:

@@ -13,8 +13,17 @@ from results.classify.warning_texts import FROM_LOSSES
 from results.foreign.crossings import crossing_columns, label_crossings
 from results.foreign.errors import ForeignError
 from results.foreign.files import find_files, read_file
+from results.foreign.names import ERRORS, words
 from results.foreign.shapes import METRICS, Source, Understanding, quoted, refuse_strangers, to_long
-from results.foreign.units import ACCURACIES, LOSS_AGREEMENT, as_shares, scores_for_losses, side_by_side, without_gaps
+from results.foreign.units import (
+    ACCURACIES,
+    LOSS_AGREEMENT,
+    as_shares,
+    right_for_wrong,
+    scores_for_losses,
+    side_by_side,
+    without_gaps,
+)
 
 __all__ = ["Foreign", "ForeignError", "read_foreign"]
 
@@ -87,7 +96,8 @@ def read_foreign(
         )
     long = to_long(sources, given, understood)
     _refuse_without_metrics(long, columns, understood)
-    long = side_by_side(as_shares(long, understood), understood)
+    long = right_for_wrong(as_shares(long, understood), understood)
+    long = side_by_side(long, understood)
     classes = classes or _classes_of(long, settings)
     scored = scores_for_losses(long, classes, understood)
     step = pd.to_numeric(scored["step"], errors="coerce").to_numpy(float)
@@ -112,7 +122,7 @@ def _refuse_without_metrics(long: pd.DataFrame, columns: Sequence[str], understo
     found = {target: name for target, name in understood.columns.items() if target in METRICS}
     known = ", ".join(f"{target} ({name})" for target, name in found.items()) or "none of them"
     missing = [target for target in ACCURACIES if target not in found]
-    spare = [name for name in columns if name not in understood.columns.values()]
+    spare = [name for name in columns if name not in understood.columns.values() and not ERRORS & {*words(name)}]
     would = ",".join(f"{target}={quoted(spare[i]) if i < len(spare) else 'COLUMN'}" for i, target in enumerate(missing))
     raise ForeignError(
         f"training and validation accuracy are needed, or both losses; found {known} (columns: {', '.join(columns)})",

@@ -21,7 +21,7 @@ import pandas as pd
 
 from results.foreign.errors import ForeignError
 from results.foreign.files import is_tensorboard, run_and_tag
-from results.foreign.names import CONFIG, RUNS, TIMES, Meaning, is_epoch, is_step, meaning_of, plain
+from results.foreign.names import CONFIG, RUNS, TIMES, Meaning, is_epoch, is_step, meaning_of, plain, says_error
 
 METRICS = ("train_accuracy", "val_accuracy", "train_loss", "val_loss", "param_norm")
 TARGETS = ("run_id", "step", *METRICS)
@@ -234,6 +234,12 @@ def match_metrics(
         chosen[target] = candidates[0][1]
         if aside := [name for _, name in candidates[1:]]:
             _remark(understood, f"left aside for {target}: {', '.join(aside)}")
+    for target, name in chosen.items():
+        if says_error(name) != says_error(understood.columns.get(target, name)):
+            raise ForeignError(
+                f"{target.replace('_', ' ')} is {understood.columns[target]} in one file and {name} in another",
+                hint="Label errors and accuracies in two calls.",
+            )
     understood.columns.update(chosen)
     return chosen
 
@@ -256,11 +262,12 @@ def _target(meaning: Meaning, names: Sequence[str]) -> str | None:
     """`accuracy` beside `val_accuracy` is that of training, as Keras has it; alone it says too little."""
     if meaning.kind == "norm":
         return "param_norm"
+    kind = "accuracy" if meaning.kind == "error" else meaning.kind
     if meaning.split:
-        return f"{meaning.split}_{meaning.kind}"
+        return f"{meaning.split}_{kind}"
     same = [m for _, m in _meanings(names, set()) if m.kind == meaning.kind]
     named = {m.split for m in same}
-    return f"train_{meaning.kind}" if "val" in named and "train" not in named else None
+    return f"train_{kind}" if "val" in named and "train" not in named else None
 
 
 def _step_column(frame: pd.DataFrame, given: Mapping[str, str]) -> str:

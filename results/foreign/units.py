@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from results.foreign.errors import ForeignError
+from results.foreign.names import says_error
 from results.foreign.shapes import Understanding
 
 ACCURACIES = ("train_accuracy", "val_accuracy")
@@ -34,6 +35,15 @@ def as_shares(long: pd.DataFrame, understood: Understanding) -> pd.DataFrame:
     told = ", ".join(f"{understood.columns.get(name, name)} up to {highest[name]:g}" for name in present)
     understood.remarks.append(f"accuracies are percentages ({told})")
     return long.assign(**{name: long[name] / 100 for name in present})
+
+
+def right_for_wrong(long: pd.DataFrame, understood: Understanding) -> pd.DataFrame:
+    """Accuracies where the columns taken for them hold errors, as shares: 1 - error."""
+    wrong = {name: understood.columns[name] for name in ACCURACIES if says_error(understood.columns.get(name, ""))}
+    if wrong:
+        told = ", ".join(f"1 - {column} is {name.replace('_', ' ')}" for name, column in wrong.items())
+        understood.remarks.append(f"errors are the share of wrong answers: {told}")
+    return long.assign(**{name: 1 - long[name] for name in wrong})
 
 
 def side_by_side(long: pd.DataFrame, understood: Understanding) -> pd.DataFrame:
