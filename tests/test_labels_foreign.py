@@ -207,6 +207,46 @@ def test_other_names_are_no_metrics(name):
 # Units
 
 
+@pytest.mark.parametrize(("train_scale", "val_scale"), [(1, 100), (100, 1)])
+def test_a_share_beside_a_percentage_is_told_by_the_guess_that_runs_start_with(tmp_path, train_scale, val_scale):
+    step, train, val = curves()
+    train, val = (np.maximum(accuracy, 1 / 23) for accuracy in (train, val))
+    path = write(tmp_path / "x.csv", step=step, train_acc=train * train_scale, val_acc=val * val_scale)
+    assert phases(path, classes=23) == {"run": "grokking"}
+    remark = next(r for r in read_foreign([path], classes=23).understood.remarks if "percentages" in r)
+    assert remark.endswith("are shares)")
+
+
+@pytest.mark.parametrize("classes", [None, 23])
+@pytest.mark.parametrize(("train_start", "val_end"), [(1, 3), (0.5, 95), (0, 95)])
+def test_a_unit_that_nothing_tells_is_asked_for(tmp_path, classes, train_start, val_end):
+    train, val = np.linspace(train_start, 1, 9), np.linspace(0, val_end, 9)
+    path = write(tmp_path / "x.csv", step=range(9), train_acc=train, val_acc=val)
+    with pytest.raises(ForeignError, match=f"'train_acc' never exceeds 1, .* 'val_acc' goes up to {val_end}") as error:
+        read_foreign([path], classes=classes)
+    assert "Give both in one unit" in error.value.hint
+    named = write(tmp_path / "y.csv", step=range(9), **{"train_acc (%)": train, "val_acc": val})
+    assert read_foreign([named]).traces["train_accuracy"].max() == 0.01
+
+
+def test_validation_that_may_be_all_right_or_at_chance_is_asked_for(tmp_path):
+    """Logged from late on: 0.9 is a guess among 113 in per cent, or nearly all as a share."""
+    path = write(tmp_path / "x.csv", step=[2000, 4000], train_acc=[100, 100], val_acc=[0.9, 0.9])
+    with pytest.raises(ForeignError, match=r"'val_acc' never exceeds 0\.9"):
+        read_foreign([path], classes=113)
+
+
+def test_a_column_without_a_number_says_nothing_of_units(tmp_path):
+    path = write(tmp_path / "x.csv", step=range(9), train_acc=[None] * 9, val_acc=np.linspace(0, 1, 9))
+    assert read_foreign([path]).traces["val_accuracy"].max() == 1
+
+
+def test_validation_that_gets_nothing_right_is_zero_in_any_unit(tmp_path):
+    step, train, _ = curves(scale=100)
+    path = write(tmp_path / "x.csv", step=step, train_acc=train, val_acc=0 * train)
+    assert phases(path, classes=113) == {"run": "memorization"}
+
+
 @pytest.mark.parametrize("scale", [1, 100])
 @pytest.mark.parametrize("given", [{}, {"train_accuracy": "train_error", "val_accuracy": "test_err"}])
 def test_errors_are_one_minus_accuracy_and_that_is_said(tmp_path, scale, given):

@@ -102,6 +102,10 @@ def says_error(name: str) -> bool:
     return bool(parts & ERRORS) and not parts & (set(KINDS) - TOP | OTHER_ERRORS)
 
 
+def says_percent(name: str) -> bool:
+    return "%" in name or bool({"percent", "percentage", "pct"} & set(words(name)))
+
+
 def is_step(name: str) -> bool:
     return plain(name) in (*STEPS, *EPOCHS) or words(name)[-2:] == ["global", "step"]
 

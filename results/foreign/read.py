@@ -96,9 +96,9 @@ def read_foreign(
         )
     long = to_long(sources, given, understood)
     _refuse_without_metrics(long, columns, understood)
-    long = right_for_wrong(as_shares(long, understood), understood)
-    long = side_by_side(long, understood)
     classes = classes or _classes_of(long, settings)
+    long = right_for_wrong(as_shares(long, classes, understood), understood)
+    long = side_by_side(long, understood)
     scored = scores_for_losses(long, classes, understood)
     step = pd.to_numeric(scored["step"], errors="coerce").to_numpy(float)
     placed = scored[np.isfinite(step) & scored["run_id"].notna()]

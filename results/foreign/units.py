@@ -4,22 +4,29 @@ import numpy as np
 import pandas as pd
 
 from results.foreign.errors import ForeignError
-from results.foreign.names import says_error
+from results.foreign.names import says_error, says_percent
 from results.foreign.shapes import Understanding
 
 ACCURACIES = ("train_accuracy", "val_accuracy")
 ROUNDING = 1e-6
+CLEARLY_PERCENT = 10
+"""What goes beyond this is no share that was computed wrongly."""
+NEAR_GUESS = 3
+"""A run starts at chance, give or take this factor; the two units lie a hundred apart."""
 LOSS_AGREEMENT = 0.84
 """Labels read off losses are no surer than this: the share of 352 runs (double_descent_small) that losses give the same
 label as accuracies (LOG.md). exp(-loss), the other way to a score, gave .75."""
 
 
-def as_shares(long: pd.DataFrame, understood: Understanding) -> pd.DataFrame:
-    """Accuracies between 0 and 1. Both columns are percentages or none: one that never exceeds 1 % looks like a share.
+def as_shares(long: pd.DataFrame, classes: float | None, understood: Understanding) -> pd.DataFrame:
+    """Accuracies between 0 and 1, whether logged as shares or as percentages.
 
-    Raises ForeignError for what is neither.
+    A column that exceeds 1 holds percentages. Beside it one that does not may hold either: percentages that never
+    left chance among many classes, or shares. Its name may say, or the guess that a run starts with.
+
+    Raises ForeignError for what is neither, and where nothing tells.
     """
-    present = [name for name in ACCURACIES if name in long]
+    present = [name for name in ACCURACIES if name in long and long[name].notna().any()]
     highest = {name: float(long[name].max()) for name in present}
     lowest = {name: float(long[name].min()) for name in present}
     for name in present:
@@ -30,11 +37,39 @@ def as_shares(long: pd.DataFrame, understood: Understanding) -> pd.DataFrame:
                 f"{column!r} was taken for {name.replace('_', ' ')}, but holds {value:g}",
                 hint=f"Accuracies are shares (0 to 1) or percentages (0 to 100). Say which column: --map {name}=COLUMN",
             )
-    if max(highest.values(), default=0.0) <= 1 + ROUNDING:
+    high = [name for name in present if highest[name] > 1 + ROUNDING]
+    if not high:
         return long
-    told = ", ".join(f"{understood.columns.get(name, name)} up to {highest[name]:g}" for name in present)
-    understood.remarks.append(f"accuracies are percentages ({told})")
-    return long.assign(**{name: long[name] / 100 for name in present})
+    shares = [name for name in present if name not in high and _are_shares(long, name, high[0], classes, understood)]
+    told = {name: f"{understood.columns.get(name, name)} up to {highest[name]:g}" for name in present}
+    percent = ", ".join(told[name] for name in present if name not in shares)
+    beside = f"; {told[shares[0]]} are shares" if shares else ""
+    understood.remarks.append(f"accuracies are percentages ({percent}{beside})")
+    return long.assign(**{name: long[name] / 100 for name in present if name not in shares})
+
+
+def _are_shares(long: pd.DataFrame, name: str, other: str, classes: float | None, understood: Understanding) -> bool:
+    """Whether `name`, which never exceeds 1, holds shares although `other` does not.
+
+    Percentages if they start at chance, and above `other` if they were shares; shares if those start at chance.
+    Raises ForeignError if in doubt.
+    """
+    column, high = (understood.columns.get(which, which) for which in (name, other))
+    highest, most = float(long[name].max()), float(long[other].max())
+    if highest == 0 or says_percent(column):
+        return False
+    start, beside = long.sort_values("step").groupby("run_id")[[name, other]].first().median()
+    as_share, as_percent = (1 - s if says_error(column) else s for s in (start, start / 100))
+    others = 1 - beside / 100 if says_error(high) else beside / 100
+    if classes and 1 / NEAR_GUESS <= as_percent * classes <= NEAR_GUESS and others < as_share:
+        return False
+    if classes and 1 / NEAR_GUESS <= as_share * classes <= NEAR_GUESS and most > CLEARLY_PERCENT:
+        return True
+    raise ForeignError(
+        f"{column!r} never exceeds {highest:g}, as shares do, and {high!r} goes up to {most:g}, as percentages do",
+        hint="Give both in one unit, or write % into the name of a column that holds percentages."
+        + ("" if classes else " If runs were logged from their start, --classes K may tell."),
+    )
 
 
 def right_for_wrong(long: pd.DataFrame, understood: Understanding) -> pd.DataFrame:
