@@ -401,6 +401,29 @@ def test_a_map_to_what_is_not_there_is_refused(tmp_path):
     assert "val_acc" in error.value.hint
 
 
+@pytest.mark.parametrize(
+    ("target", "meant"),
+    [
+        ("val_acuracy", "val_accuracy"), ("test_acc", "val_accuracy"), ("acc", "train_accuracy"), ("stp", "step"),
+        ("epoch", "step"), ("run", "run_id"), ("n_train", "train_size"), ("trian_size", "train_size"),
+        ("tval", "t_val"),
+    ],
+)  # fmt: skip
+def test_a_map_of_what_has_another_name_is_refused(tmp_path, target, meant):
+    step, train, val = curves()
+    path = write(tmp_path / "x.csv", step=step, train_acc=train, val_acc=val)
+    with pytest.raises(ForeignError, match=f"unknown name '{target}'; did you mean '{meant}'") as error:
+        read_foreign([path], given={target: "val_acc"})
+    assert "val_accuracy" in error.value.hint
+
+
+@pytest.mark.parametrize("target", ["width", "batch_size", "data_seed", "train_size", "steps", "label_noise", "model"])
+def test_a_map_names_any_hyperparameter(tmp_path, target):
+    step, train, val = curves()
+    path = write(tmp_path / "x.csv", step=step, train_acc=train, val_acc=val, mine=9)
+    assert read_foreign([path], given={target: "mine"}).label(ClassifierSettings())[target].tolist() == [9]
+
+
 @pytest.mark.parametrize("content", ["", "\n\n", "step,train_acc\n", '"a\nb'])
 def test_files_without_a_table_are_refused(tmp_path, content):
     path = tmp_path / "x.csv"

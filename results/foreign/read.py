@@ -14,7 +14,15 @@ from results.foreign.crossings import crossing_columns, label_crossings
 from results.foreign.errors import ForeignError
 from results.foreign.files import find_files, read_file
 from results.foreign.names import ERRORS, words
-from results.foreign.shapes import METRICS, Source, Understanding, quoted, refuse_strangers, to_long
+from results.foreign.shapes import (
+    METRICS,
+    Source,
+    Understanding,
+    quoted,
+    refuse_strangers,
+    refuse_unknown_targets,
+    to_long,
+)
 from results.foreign.units import (
     ACCURACIES,
     LOSS_AGREEMENT,
@@ -81,6 +89,7 @@ def read_foreign(
     Raises ForeignError, which says what was found, what is needed and what would do; FileNotFoundError.
     """
     settings, given = settings or ClassifierSettings(), given or {}
+    refuse_unknown_targets(given)
     files = find_files(paths)
     root = next((path for path in paths if path.is_dir()), None)
     sources = [Source(path=path, root=root, frame=read_file(path)) for path in files]

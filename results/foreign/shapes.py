@@ -14,11 +14,13 @@ All but the last are first turned into (run, step, metric, value).
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from results.classify.columns import VARIES_AMONG_NEIGHBOURS
 from results.foreign.errors import ForeignError
 from results.foreign.files import is_tensorboard, run_and_tag
 from results.foreign.names import CONFIG, RUNS, TIMES, Meaning, is_epoch, is_step, meaning_of, plain, says_error
@@ -26,6 +28,11 @@ from results.foreign.names import CONFIG, RUNS, TIMES, Meaning, is_epoch, is_ste
 METRICS = ("train_accuracy", "val_accuracy", "train_loss", "val_loss", "param_norm")
 TARGETS = ("run_id", "step", *METRICS)
 """Names that `--map` assigns columns to; hyperparameters beside them."""
+CROSSINGS = ("t_train", "t_val")
+HYPERPARAMETERS = tuple(dict.fromkeys((*CONFIG.values(), *VARIES_AMONG_NEIGHBOURS)))
+"""Those that labelling reads. `--map` takes others too, as names for columns of the labels."""
+NEAR = 0.85
+"""How alike a name must be to another to be a slip of the pen: `stp` for step, but not batch_size for train_size."""
 SEPARATOR = " - "
 TIDY_NAMES, TIDY_VALUES = ("metric", "metricname", "tag", "key", "variable", "measure"), ("value", "y")
 MIN_ROWS = 3
@@ -250,6 +257,30 @@ def refuse_strangers(given: Mapping[str, str], names: Iterable[str], what: str) 
     for target, name in given.items():
         if name not in there:
             raise ForeignError(f"--map {target}={name}: there is none such", hint=f"The {what}: {', '.join(there)}.")
+
+
+def refuse_unknown_targets(given: Mapping[str, str]) -> None:
+    """Raises ForeignError for a `--map` of what was meant to be called otherwise."""
+    known = (*TARGETS, *CROSSINGS, *HYPERPARAMETERS)
+    for target, name in given.items():
+        if target not in known and (meant := _meant(target, known)):
+            raise ForeignError(
+                f"--map {target}={name}: unknown name {target!r}; did you mean {meant!r}?",
+                hint=f"The names: {', '.join((*TARGETS, *CROSSINGS))}; and hyperparameters: "
+                f"{', '.join(HYPERPARAMETERS)}, or any other.",
+            )
+
+
+def _meant(target: str, known: Sequence[str]) -> str | None:
+    """What a target would be called that is no hyperparameter of the user's own."""
+    if is_step(target):
+        return "step"
+    if plain(target) in RUNS and target != "model":
+        return "run_id"
+    if meaning := meaning_of(target):
+        return _target(meaning, ["val_accuracy", "val_loss", target])
+    near = get_close_matches(target, known, n=1, cutoff=NEAR)
+    return CONFIG.get(plain(target)) or (near[0] if near else None)
 
 
 def _meanings(names: Sequence[str], taken: set[str]) -> Iterator[tuple[str, Meaning]]:
