@@ -319,6 +319,14 @@ def test_the_budget_may_be_given(tmp_path):
     assert phases(path, classes=113, budget=200_000) == {"run": "undecided"}
 
 
+def test_a_budget_below_the_last_step_is_refused(tmp_path):
+    step, train, val = curves()
+    path = write(tmp_path / "x.csv", step=step, train_acc=train, val_acc=val)
+    assert phases(path, classes=113, budget=step[-1]) == {"run": "grokking"}
+    with pytest.raises(ForeignError, match=r"--budget 100 lies below the last step, 50,000 \(run 'run'\)"):
+        read_foreign([path], classes=113, budget=100)
+
+
 # Crossing times
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from results.classify.sentences import steps
 from results.classify.settings import ClassifierSettings
 from results.classify.table import SortedRuns, label_sorted, sort_runs
 from results.classify.warning_texts import FROM_LOSSES
@@ -113,6 +114,7 @@ def read_foreign(
     placed = scored[np.isfinite(step) & scored["run_id"].notna()]
     if placed.empty:
         raise ForeignError(f"no row of {', '.join(str(path) for path in files)} has both a step and a name of its run")
+    _refuse_longer_runs(placed, budget)
     traces = _with_facts(placed, classes, budget)
     return Foreign(
         understood=understood,
@@ -139,6 +141,17 @@ def _refuse_without_metrics(long: pd.DataFrame, columns: Sequence[str], understo
     )
 
 
+def _refuse_longer_runs(long: pd.DataFrame, budget: float | None) -> None:
+    """Steps beyond the budget that was given: then it is another one."""
+    last = long.loc[long["step"].astype(float).idxmax()]
+    if budget is not None and last["step"] > budget:
+        raise ForeignError(
+            f"--budget {budget:g} lies below the last step, {steps(last['step'])} (run {last['run_id']!r})",
+            hint="It is the number of steps that every run was meant to train; without it the last step is taken, if "
+            "all runs end about there.",
+        )
+
+
 def _classes_of(long: pd.DataFrame, settings: ClassifierSettings) -> float | None:
     """From the knob, or a column that has one value."""
     if settings.chance:
@@ -157,8 +170,8 @@ def _with_facts(long: pd.DataFrame, classes: float | None, budget: float | None)
         long[gappy] = without_gaps(long[gappy], long["run_id"])
     if classes and "chance_accuracy" not in long:
         long["chance_accuracy"] = 1 / classes
-    if "steps" not in long and (steps := budget or _common_end(long)):
-        long["steps"] = steps
+    if "steps" not in long and (meant := budget or _common_end(long)):
+        long["steps"] = meant
     return long
 
 
