@@ -298,6 +298,21 @@ def test_losses_alone_are_read_against_a_guess_and_are_less_sure():
     assert "from_losses" not in read_foreign([DATA / "long_percent.csv"]).label(ClassifierSettings())["warning"].max()
 
 
+@pytest.mark.parametrize("name", ["val_acc", "val_accuracy_of_nothing", None])
+def test_losses_count_where_an_accuracy_has_no_number(tmp_path, name):
+    losses = pd.read_csv(DATA / "losses.csv")
+    lacking = losses.assign(train_acc=0.5, **({name: np.nan} if name else {}))
+    lacking.to_csv(tmp_path / "x.csv", index=False)
+    foreign = read_foreign([tmp_path / "x.csv"], classes=31)
+    assert (
+        f"no row has a number for {name or 'val accuracy'}: accuracies are left aside" in foreign.understood.remarks[0]
+    )
+    assert phases(tmp_path / "x.csv", classes=31) == phases(DATA / "losses.csv", classes=31)
+    with pytest.raises(ForeignError, match="no row has a number for") as error:
+        read_foreign([tmp_path / "x.csv"])
+    assert "--classes K" in error.value.hint
+
+
 def test_losses_that_no_cross_entropy_begins_with_are_doubted(tmp_path):
     step, train, val = curves()
     path = write(tmp_path / "x.csv", step=step, train_loss=0.2 * (1 - train), val_loss=0.2 * (1 - val))

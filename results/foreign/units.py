@@ -8,6 +8,7 @@ from results.foreign.names import says_error, says_percent
 from results.foreign.shapes import Understanding
 
 ACCURACIES = ("train_accuracy", "val_accuracy")
+LOSSES = ("train_loss", "val_loss")
 ROUNDING = 1e-6
 CLEARLY_PERCENT = 10
 """What goes beyond this is no share that was computed wrongly."""
@@ -26,7 +27,7 @@ def as_shares(long: pd.DataFrame, classes: float | None, understood: Understandi
 
     Raises ForeignError for what is neither, and where nothing tells.
     """
-    present = [name for name in ACCURACIES if name in long and long[name].notna().any()]
+    present = [name for name in ACCURACIES if _has_numbers(long, name)]
     highest = {name: float(long[name].max()) for name in present}
     lowest = {name: float(long[name].min()) for name in present}
     for name in present:
@@ -84,7 +85,7 @@ def right_for_wrong(long: pd.DataFrame, understood: Understanding) -> pd.DataFra
 def side_by_side(long: pd.DataFrame, understood: Understanding) -> pd.DataFrame:
     """Where training and validation were logged at different steps, the last value of the one logged more often at
     each row of the other."""
-    kind = "accuracy" if all(name in long for name in ACCURACIES) else "loss"
+    kind = "loss" if _rests_on_losses(long) else "accuracy"
     pair = [f"train_{kind}", f"val_{kind}"]
     if not all(name in long for name in pair):
         return long
@@ -117,22 +118,38 @@ def without_gaps(columns: pd.DataFrame, runs: pd.Series) -> pd.DataFrame:
     return filled.where(filled.notna(), columns)  # None stays None
 
 
+def _rests_on_losses(long: pd.DataFrame) -> bool:
+    """Whether an accuracy has no number at all, and both losses have some."""
+    accuracies, losses = ([_has_numbers(long, name) for name in names] for names in (ACCURACIES, LOSSES))
+    return not all(accuracies) and all(losses)
+
+
+def _has_numbers(long: pd.DataFrame, name: str) -> bool:
+    return name in long and bool(long[name].notna().any())
+
+
 def scores_for_losses(long: pd.DataFrame, classes: float | None, understood: Understanding) -> pd.DataFrame:
-    """Adds accuracies where there are only losses: 1 - loss / ln K rescaled so that a uniform guess over K classes is
-    at chance and no loss is all right. Cross entropy only.
+    """Adds accuracies where one of them has no number, but both losses have: 1 - loss / ln K rescaled so that a uniform
+    guess over K classes is at chance and no loss is all right. Cross entropy only.
 
     Raises ForeignError if K is not known.
     """
-    if any(name in long and long[name].notna().any() for name in ACCURACIES):
-        return long
-    if not {"train_loss", "val_loss"} <= set(long.columns):
+    if not _rests_on_losses(long):
+        if any(_has_numbers(long, name) for name in ACCURACIES):
+            return long
         raise ForeignError("no row has a number for an accuracy, and there are no losses to go by")
+    empty = [name for name in ACCURACIES if not _has_numbers(long, name)]
+    named = " and ".join(understood.columns.get(name, name.replace("_", " ")) for name in empty)
+    are_there = any(name in long for name in ACCURACIES)
+    lack = f"no row has a number for {named}" if are_there else "there are losses but no accuracies"
     if classes is None:
         raise ForeignError(
-            "there are losses but no accuracies, and a loss says little without that of a uniform guess",
+            f"{lack}, and a loss says little without that of a uniform guess",
             hint="Give the number of classes, --classes K (a guess then has the loss ln K), or "
             "the accuracies: --map train_accuracy=COLUMN,val_accuracy=COLUMN",
         )
+    if are_there:
+        understood.remarks.append(f"{lack}: accuracies are left aside, losses count")
     guess, chance = np.log(classes), 1 / classes
     understood.remarks.append(
         f"read off losses: a uniform guess over {classes:g} classes has the loss {guess:.3g}, which counts as accuracy "
