@@ -479,6 +479,15 @@ def test_other_files_are_refused(tmp_path):
         read_foreign([tmp_path / "x.parquet"])
 
 
+def test_a_file_in_a_folder_that_is_no_text_is_named(tmp_path):
+    step, train, val = curves()
+    write(tmp_path / "a.csv", step=step, train_acc=train, val_acc=val)
+    (tmp_path / "b.csv").write_bytes(bytes(range(256)))
+    with pytest.raises(ForeignError, match=r"b\.csv: not text in UTF-8 \(byte 0x80\)") as error:
+        read_foreign([tmp_path])
+    assert "Save it as CSV in UTF-8" in error.value.hint
+
+
 # The command
 
 

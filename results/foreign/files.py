@@ -46,7 +46,7 @@ def read_file(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise FileNotFoundError(2, "No such file", str(path))
     try:
-        frame = _read_parquet(path) if suffix == ".parquet" else _read_text(path)
+        frame = _read_parquet(path) if suffix == ".parquet" else _read_utf8(path)
     except (ValueError, UnicodeDecodeError, OSError, csv.Error) as error:
         if isinstance(error, ForeignError):
             raise
@@ -68,6 +68,16 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     except (pa.ArrowException, KeyError, TypeError) as error:  # damaged values, or damaged notes of pandas
         raise ForeignError(f"{path}: {_first_line(error)}", hint="The file is damaged.") from error
     return frame
+
+
+def _read_utf8(path: Path) -> pd.DataFrame:
+    try:
+        return _read_text(path)
+    except UnicodeDecodeError as error:
+        raise ForeignError(
+            f"{path}: not text in UTF-8 (byte {error.object[error.start]:#04x})",
+            hint="Save it as CSV in UTF-8; if it is no table, move it away or name the other files only.",
+        ) from error
 
 
 def _read_text(path: Path) -> pd.DataFrame:
