@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from orchestrator.errors import EXIT_MISSING_INPUT, EXIT_USAGE, UserError
+from orchestrator.errors import EXIT_CONFLICT, EXIT_MISSING_INPUT, EXIT_USAGE, UserError
 from orchestrator.labelled import require_labels
 from orchestrator.plan import Plan
 from orchestrator.tables import DIAGRAMS, diagram_axes, draw_labels, ended, label_ended
@@ -64,10 +64,21 @@ def phases_text(labels: pd.DataFrame) -> str:
     return ", ".join(f"{phase} {count:,}" for phase, count in labels["phase"].value_counts().items())
 
 
-def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table as Parquet or CSV by its suffix, at one instant. Raises UserError for another suffix."""
+def check_target(path: Path) -> None:
+    """Before the work that `write_table` is to keep. Raises UserError for another suffix, and without its folder."""
     if path.suffix not in (".parquet", ".csv"):
         raise UserError(f"{path.name}: a table is written as .parquet or .csv", exit_code=EXIT_USAGE)
+    if not path.parent.is_dir():
+        raise UserError(
+            f"{path}: there is no folder {path.parent}", exit_code=EXIT_MISSING_INPUT, hint="Make it first."
+        )
+    if path.is_dir():
+        raise UserError(f"{path}: that is a folder", exit_code=EXIT_CONFLICT, hint="Give the name of a file.")
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as Parquet or CSV by its suffix, at one instant. Raises UserError as `check_target` does."""
+    check_target(path)
     if path.suffix == ".csv":
         data = frame.to_csv(index=False).encode()
     else:

@@ -534,6 +534,17 @@ def test_label_refuses_in_one_line(grokctl: Grokctl, arguments, code, words) -> 
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("out", "code", "words"),
+    [("nowhere/out.csv", 66, "nowhere/out.csv: there is no folder"), ("out.xlsx", 2, ".csv"), ("d.csv", 73, "folder")],
+)
+def test_where_labels_cannot_be_written_is_said_before_the_work(grokctl: Grokctl, tmp_path: Path, out, code, words):
+    (tmp_path / "d.csv").mkdir()
+    result = grokctl("label", DATA / "wandb_charts", "--classes", "31", "-o", tmp_path / out)
+    assert (result.exit_code, words in result.stderr, result.stdout) == (code, True, ""), result.stderr
+    assert ".tmp" not in result.stderr.replace(str(tmp_path), "")
+
+
 def test_a_sweep_takes_no_map(grokctl: Grokctl, finished_sweep: Path) -> None:
     result = grokctl("label", finished_sweep, "--map", "step=epoch")
     assert (result.exit_code, "TRACES" in result.stderr) == (2, True)

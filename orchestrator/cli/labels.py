@@ -56,8 +56,10 @@ def label(
 ) -> None:
     """Label a sweep again, with other thresholds, or traces that another tool logged. Needs no torch."""
     from orchestrator.foreign_traces import read
-    from orchestrator.relabel import settings_under, write_table
+    from orchestrator.relabel import check_target, settings_under, write_table
 
+    if out is not None:
+        check_target(out)
     if len(what) == 1 and not is_foreign(what[0]):
         require_there(what[0])
         if columns or classes or budget:
