@@ -342,6 +342,17 @@ def test_a_budget_below_the_last_step_is_refused(tmp_path):
         read_foreign([path], classes=113, budget=100)
 
 
+@pytest.mark.parametrize(("per_step", "delta", "is_short"), [(1, 1000, False), (0.01, 1000, True), (0.01, 10, False)])
+def test_runs_shorter_than_a_delay_are_pointed_at(tmp_path, per_step, delta, is_short):
+    step, train, val = curves()
+    path = write(tmp_path / "x.csv", step=step * per_step, train_acc=train, val_acc=val)
+    foreign = read_foreign([path], classes=113)
+    labels = foreign.label(ClassifierSettings(delta_steps=delta))
+    told = [remark for remark in foreign.understood.remarks if "--set classifier.delta_steps=STEPS" in remark]
+    assert (labels["phase"].tolist(), len(told)) == ((["comprehension"], 1) if is_short else (["grokking"], 0))
+    assert all("they go to step 500 at most" in remark for remark in told)
+
+
 # Crossing times
 
 

@@ -60,10 +60,22 @@ class Foreign:
             self.understood.remarks[:] = [*dict.fromkeys([*self.understood.remarks, *fresh.remarks])]
             return labels
         labels = label_sorted(self.sorted_runs(), settings)
+        self._remark_on_short_runs(settings)
         if not self.from_losses:
             return labels
         warning = labels["warning"].map(lambda words: ",".join(filter(None, [words, FROM_LOSSES])))
         return labels.assign(confidence=labels["confidence"].clip(upper=LOSS_AGREEMENT), warning=warning)
+
+    def _remark_on_short_runs(self, settings: ClassifierSettings) -> None:
+        assert self.traces is not None
+        longest = self.traces["step"].max()
+        remark = (
+            f"no run can be grokking: they go to step {longest:,.10g} at most, and generalization is late from "
+            f"classifier.delta_steps on, {steps(settings.delta_steps)}; if steps are counted otherwise here (epochs, "
+            "thousands), give --set classifier.delta_steps=STEPS"
+        )
+        if longest < settings.delta_steps and remark not in self.understood.remarks:
+            self.understood.remarks.append(remark)
 
     def sorted_runs(self) -> SortedRuns:
         """Raises ForeignError for a table of crossing times."""
