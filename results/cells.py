@@ -1,7 +1,7 @@
 """Which phase most runs of a cell show: the numbers behind every phase diagram."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,5 +75,20 @@ def pooled_axes(labels: pd.DataFrame, shown: Sequence[str], scales: Mapping[str,
     """Axes of the sweep that vary within a cell, and their number of values. One that moves with the shown axes (a zip)
     is not pooled: it is constant within each cell."""
     others = [name for name in scales if name in labels.columns and name not in (*shown, *SEED_COLUMNS)]
-    within = labels.groupby(list(shown), dropna=False)[others].nunique(dropna=False) if others else pd.DataFrame()
+    if not others:
+        return {}
+    groups = labels.groupby(list(shown), dropna=False) if shown else labels.groupby(np.zeros(len(labels)))
+    within = groups[others].nunique(dropna=False)
     return {name: int(labels[name].nunique(dropna=False)) for name in others if (within[name] > 1).any()}
+
+
+def pooled_text(labels: pd.DataFrame, shown: Sequence[str], axes: Iterable[str]) -> str:
+    """`runs at the same width and train_size also differ in depth (2 values)`: the axes of the sweep that a statistic
+    over the seeds of each cell would pool, in words; "" if there are none."""
+    pooled = pooled_axes(labels, shown, dict.fromkeys(axes, ""))
+    if not pooled:
+        return ""
+    differ = "differ in " + ", ".join(f"{name} ({n} values)" for name, n in pooled.items())
+    *names, last = shown or [""]
+    same = f"{', '.join(names)} and {last}" if names else last
+    return f"runs at the same {same} also {differ}" if shown else f"runs {differ}"

@@ -1,6 +1,7 @@
 """What the papers' figures show, on sweeps whose traces are made up."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,52 @@ def tiny(tmp_path: Path, grid: str, **changes: str) -> str:
     spec = tmp_path / "tiny.yaml"
     spec.write_text(f"{text}grid: {grid}\nseeds: 3\nresources: {{device: cpu}}\n")
     return str(spec)
+
+
+@pytest.mark.parametrize(
+    ("name", "axes"),
+    [
+        ("davies2022_fig3", ["width"]),
+        ("davies2022_fig5", ["width"]),
+        ("huang2024_fig3", ["width", "train_size"]),
+        ("huang2024_fig6", ["width", "train_size"]),
+        ("power2022_fig1", ["task", "train_size"]),
+        ("varma2023_ungrokking", ["weight_decay", "train_size"]),
+    ],
+)
+def test_means_over_seeds_are_of_runs_that_differ_in_seeds_alone(
+    name: str, axes: list[str], tmp_path: Path, sweep_of: MakeUp
+) -> None:
+    grid = "{width: [4, 8], train_size: [20, 30], weight_decay: [0.1, 1.0]}"
+    others = [f"{axis} (2 values)" for axis in ("width", "train_size", "weight_decay") if axis not in axes]
+    words = f"runs at the same {' and '.join(axes)} also differ in {', '.join(others)}, which the figure"
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}"):
+        find_figure(name).draw(sweep_of(tiny(tmp_path, grid)))
+
+
+def test_a_mean_over_all_runs_needs_a_sweep_over_seeds_alone(tmp_path: Path, sweep_of: MakeUp) -> None:
+    sweep = sweep_of(tiny(tmp_path, "{width: [4, 8]}"))
+    with pytest.raises(ValueError, match=r"^runs differ in width \(2 values\), which"):
+        find_figure("davies2022_fig6").draw(sweep)
+
+
+def test_dynamics_of_other_settings_have_panels_of_their_own(tmp_path: Path, sweep_of: MakeUp) -> None:
+    sweep = sweep_of(tiny(tmp_path, "{width: [4, 8], weight_decay: [0.1, 1.0]}"))
+    figure = find_figure("huang2024_fig2").draw(sweep)
+    assert "width 4, train_size 30, weight_decay 0.1:" in words_of(figure)
+    assert [len(axes.lines) for axes in figure.axes[:4]] == [2 * 3 + 1] * 4
+
+
+def test_seeds_agree_within_a_setting(tmp_path: Path, sweep_of: MakeUp) -> None:
+    def behaviour(config: RunConfig, steps: Floats) -> Mapping[str, Floats]:
+        learned = config.width == 8
+        return {"train_accuracy": rise(steps, 10), "val_accuracy": rise(steps, 20 if learned else math.inf)}
+
+    grid = "{learning_rate: [1e-3, 1e-2], weight_decay: [0.1, 1.0], width: [4, 8]}"
+    figure = find_figure("liu2022_fig6b").draw(sweep_of(tiny(tmp_path, grid), behaviour, steps="2000"))
+    words = words_of(figure)
+    assert "pooled over width (2 values)" in words
+    assert "kappa between seeds 1.00" in words
 
 
 def test_dynamics_name_the_phases_of_each_cell(tmp_path: Path, sweep_of: MakeUp) -> None:
@@ -457,6 +504,17 @@ def test_the_run_of_lowest_dimension_is_shown_and_each_decay_has_a_colour(sweep_
     assert list(ends.values()) == pytest.approx([20 - 4.5, 17.5 - 4.5, 10 - 4.5])
     drawn = {line.get_color() for line in accuracies.lines if len(line.get_xdata()) > 2}
     assert drawn == {*ends, FAINT}
+
+
+def test_dimensions_of_many_settings_have_no_mean(tmp_path: Path, sweep_of: MakeUp) -> None:
+    def behaviour(config: RunConfig, steps: Floats) -> Mapping[str, Any]:
+        return {"measures": [(0, Reading("effective_dimension", None, np.arange(1), np.array([9.0])))]}
+
+    measures = {"steps: 40": "steps: 40\nmeasures: {names: [effective_dimension]}"}
+    spec = tiny(tmp_path, "{weight_decay: [0, 0.1, 0.2, 0.3, 0.5, 1, 2]}", **measures)
+    figure = find_figure("liu2022_fig7_dimension").draw(sweep_of(spec, behaviour))
+    assert {line.get_linewidth() for line in figure.axes[0].lines} == {0.6}
+    assert "7 settings, a line a run" in words_of(figure)
 
 
 def test_the_plane_shows_what_the_decoder_answers(sweep_of: MakeUp) -> None:

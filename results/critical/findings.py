@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from results.axes import check_column, distinct
-from results.cells import pooled_axes
+from results.cells import pooled_text
 from results.counted import counted
 from results.critical.memory import Count, Memory, RandomLabels, count_right, final_values, memory_sizes, thresholds
 from results.critical.modelwise import Ratio, modelwise_ratios
@@ -78,12 +78,8 @@ def check_question(labels: pd.DataFrame, question: Question, axes: Sequence[str]
     if n_sizes < 2:
         raise ValueError(f"critical sizes need runs at two train sizes or more; this sweep has {there or 'no axis'}")
     shown = [name for name in (question.facet, question.axis, SIZE) if name]
-    pooled = pooled_axes(labels, shown, dict.fromkeys(axes, ""))
-    if pooled:
-        names = ", ".join(f"{name} ({n} values)" for name, n in pooled.items())
-        raise ValueError(
-            f"runs at the same {question.axis} and {SIZE} also differ in {names}: say with --facet which to keep apart"
-        )
+    if pooled := pooled_text(labels, shown, axes):
+        raise ValueError(f"{pooled}: say with --facet which to keep apart")
 
 
 def find(

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from scipy import stats
 
 from results.axes import AxisLayout, distinct, label_of
+from results.cells import pooled_axes
 from results.palette import PHASE_ORDER
 from results.replicates import SEED_COLUMNS
 from results.style import CHARACTER_IN, TEXT_PT
@@ -87,6 +88,12 @@ def cells(labels: pd.DataFrame, names: Sequence[str]) -> list[tuple[dict[str, An
         known = values if isinstance(values, tuple) else (values,)
         found.append((dict(zip(names, known, strict=True)), part))
     return found
+
+
+def cells_apart(sweep: Sweep, labels: pd.DataFrame, names: Sequence[str]) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    """`cells` by these columns and by each axis of the sweep that varies within them: the runs of one differ in seeds
+    alone."""
+    return cells(labels, [*names, *pooled_axes(labels, names, sweep.plan["axes"])])
 
 
 def in_words(cell: dict[str, Any]) -> str:

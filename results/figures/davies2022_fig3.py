@@ -34,8 +34,8 @@ NARROW = 200
 
 
 def draw(sweep: Sweep, title: str) -> Figure:
-    """Raises ValueError for a sweep that does not vary the width."""
-    labels = labels_of(sweep, "width")
+    """Raises ValueError for a sweep that does not vary the width, or more than that and seeds."""
+    labels = labels_of(sweep, "width", cell=["width"])
     widths = distinct(labels["width"])[1]
     steps = np.geomspace(1, float(labels["steps"].max()), ROWS)
     maps = _maps(sweep, labels, widths, steps)

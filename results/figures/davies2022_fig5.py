@@ -20,8 +20,8 @@ FILTER = 0.12
 
 
 def draw(sweep: Sweep, title: str) -> Figure:
-    """Raises ValueError for a sweep that does not vary the width."""
-    labels = labels_of(sweep, "width")
+    """Raises ValueError for a sweep that does not vary the width, or more than that and seeds."""
+    labels = labels_of(sweep, "width", cell=["width"])
     layout = lay_out("width", distinct(labels["width"])[1], "log")
     places = dict(zip(layout.values, layout.positions, strict=True))
     key = [line_key("training", TRAIN), line_key("validation", VAL)]

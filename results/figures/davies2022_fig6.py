@@ -77,8 +77,8 @@ def _trough(zero: Floats, rest: Floats) -> int:
 
 
 def draw(sweep: Sweep, title: str) -> Figure:
-    """Raises ValueError for a sweep without accuracies of named subsets."""
-    labels = labels_of(sweep)
+    """Raises ValueError for a sweep without accuracies of named subsets, or over more than seeds."""
+    labels = labels_of(sweep, cell=[])
     names = [name for name in sweep.trace_schema.names if name.startswith(PREFIX)]
     if not names:
         raise ValueError("the figure needs accuracies of subsets; name them in `metrics`, as val_accuracy_zero")

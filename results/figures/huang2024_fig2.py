@@ -1,11 +1,12 @@
 """Huang et al. 2024, figure 2: training and validation accuracy over steps, a panel for each width and train size.
 
-All seeds of a cell are drawn in its panel, and its title counts their phases.
+All seeds of a cell are drawn in its panel, and its title counts their phases. What else a sweep varies has panels
+of its own.
 """
 
 from matplotlib.figure import Figure
 
-from results.figures.curves import cells, in_words, line_key, numbers, runs_of, titles_of
+from results.figures.curves import cells_apart, in_words, line_key, numbers, runs_of, titles_of
 from results.figures.sheet import TRAIN, VAL, about, accuracy_axis, edges, labels_of, linear_steps, sheet
 from results.sweep import Sweep
 
@@ -17,7 +18,7 @@ SIZE = (2.6, 1.7)
 def draw(sweep: Sweep, title: str) -> Figure:
     """Of any sweep over one or both of width and train size."""
     labels = labels_of(sweep)
-    parts = cells(labels, ["width", "train_size"])
+    parts = cells_apart(sweep, labels, ["width", "train_size"])
     columns = min(3, len(parts))
     names, n_lines = titles_of([in_words(cell) for cell, _ in parts], [part for _, part in parts], SIZE[0])
     key = [line_key("training", TRAIN), line_key("validation", VAL)]

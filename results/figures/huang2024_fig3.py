@@ -12,8 +12,8 @@ SIZE = (5.6, 3.2)
 
 
 def draw(sweep: Sweep, title: str) -> Figure:
-    """Raises ValueError for a sweep that does not vary train size and width."""
-    labels = labels_of(sweep, "train_size", "width")
+    """Raises ValueError for a sweep that does not vary train size and width, or more than those and seeds."""
+    labels = labels_of(sweep, "train_size", "width", cell=["width", "train_size"])
     widths = distinct(labels["width"])[1]
     colors = dict(zip(widths, ordered_colors(len(widths)), strict=True))
     key = [line_key(f"width {label_of(width)}", color) for width, color in colors.items()]

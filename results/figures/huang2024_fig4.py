@@ -22,7 +22,7 @@ ALL = 0.99
 
 def draw(sweep: Sweep, title: str) -> Figure:
     """Raises ValueError for a sweep that does not vary the width, or is not one of random labels."""
-    labels = labels_of(sweep, "width")
+    labels = labels_of(sweep, "width", cell=["width", "train_size"])
     if set(labels["task_kind"]) != {"random_labels"}:
         raise ValueError("the figure counts memorized random labels; this sweep's task has a rule")
     whole = labels[labels["train_size"] == labels["train_size"].max()]

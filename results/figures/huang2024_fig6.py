@@ -13,8 +13,8 @@ from results.sweep import Sweep
 
 
 def draw(sweep: Sweep, title: str) -> Figure:
-    """Raises ValueError for a sweep that does not vary the width."""
-    labels = labels_of(sweep, "width")
+    """Raises ValueError for a sweep that does not vary the width, or more than width, train size and seeds."""
+    labels = labels_of(sweep, "width", cell=["width", "train_size"])
     facet = "train_size" if labels["train_size"].nunique() > 1 else None
     verdicts = descents(labels, axis="width", facet=facet)
     scales = {"width": "category", "train_size": "linear"}

@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter
 from results.axes import label_of
 from results.critical.half_width import half_width
 from results.figures.curves import apart, cells, line_key, numbers, ordered_colors, undecided_key
-from results.figures.sheet import about, accuracy_axis, labels_of, sheet
+from results.figures.sheet import about, accuracy_axis, check_seeds_alone, labels_of, sheet
 from results.sweep import Sweep
 
 SIZE = (5.6, 3.0)
@@ -30,6 +30,7 @@ def draw(sweep: Sweep, title: str) -> Figure:
     if set(labels["task_kind"]) != {"mixture"}:
         raise ValueError("the figure is about a mixture: a task with a rule beside random labels")
     by = "split_mlp" if "split_mlp" in labels and labels["split_mlp"].nunique() > 1 else "train_size"
+    check_seeds_alone(sweep, labels, [by, "n_parameters"])
     parts = cells(labels, [by])
     colors = [color for color, _ in apart(len(parts))] if by in WORDS else ordered_colors(len(parts))
     names = [

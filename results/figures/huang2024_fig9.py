@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from results.axes import distinct
-from results.figures.curves import axes_of, cells, in_words, line_key, numbers, ordered_colors, runs_of, titles_of
+from results.figures.curves import cells_apart, in_words, line_key, numbers, ordered_colors, runs_of, titles_of
 from results.figures.sheet import about, accuracy_axis, edges, labels_of, linear_steps, sheet
 from results.palette import GREY
 from results.sweep import Sweep
@@ -24,10 +24,7 @@ SIZE = (2.6, 1.6)
 
 def draw(sweep: Sweep, title: str) -> Figure:
     labels = labels_of(sweep)
-    sizes = ["width", "train_size"]
-    others = [name for name in axes_of(sweep, labels) if name not in sizes]
-    varied = [name for name in others if labels.groupby(sizes)[name].nunique(dropna=False).max() > 1]
-    parts = cells(labels, [*sizes, *varied])
+    parts = cells_apart(sweep, labels, ["width", "train_size"])
     n = len(parts)
     seeds = distinct(labels["seed"])[1]
     colors = dict(zip(seeds, ordered_colors(len(seeds)), strict=True))

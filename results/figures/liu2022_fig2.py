@@ -24,8 +24,9 @@ WORDS = {"toy_addition": "addition", "modular": "modular addition"}
 
 def draw(sweep: Sweep, title: str) -> Figure:
     """Raises ValueError for a sweep without the final weights of a toy with 2-D embeddings."""
-    labels = labels_of(sweep)
-    parts = cells(labels, ["task_kind", "train_size"])
+    names = ["task_kind", "train_size"]
+    labels = labels_of(sweep, cell=names)
+    parts = cells(labels, names)
     names = [
         f"{WORDS.get(cell['task_kind'], cell['task_kind'])}, {cell['train_size']} pairs:\n"
         f"{part.iloc[0]['phase']}, validation {part.sort_values('seed')['final_val_accuracy'].iloc[0]:.0%}"

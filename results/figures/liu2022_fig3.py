@@ -20,7 +20,7 @@ PANELS = ("(a) measured", "(b) foretold by the embedding", "(c) agreement")
 
 def draw(sweep: Sweep, title: str, training: TrainingSets) -> Figure:
     """Raises ValueError for a sweep that does not vary the train size, or kept no embeddings."""
-    labels = labels_of(sweep, "train_size")
+    labels = labels_of(sweep, "train_size", cell=["train_size"])
     if MEASURED not in sweep.trace_schema.names or sweep.spec.get("snapshots") is None:
         raise ValueError("the figure needs `metrics: [full_accuracy]` and `snapshots: {what: embedding}` in the spec")
     found = []

@@ -69,7 +69,7 @@ def draw(sweep: Sweep, title: str, training: TrainingSets) -> Figure:
 
 def embeddings_of(sweep: Sweep) -> pd.DataFrame:
     """Labels of a sweep of toy addition whose embeddings were kept, ascending in train size."""
-    labels = labels_of(sweep, "train_size")
+    labels = labels_of(sweep, "train_size", cell=["train_size"])
     if set(labels["task_kind"]) != {"toy_addition"} or sweep.spec.get("snapshots") is None:
         raise ValueError("the figure needs toy_addition, with `snapshots: {what: embedding}` in the spec")
     return labels.sort_values(["train_size", "seed"])

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from results.agreement import fleiss_kappa
 from results.axes import check_column
 from results.diagram import describe, phase_diagram
+from results.figures.curves import axes_of
 from results.figures.sheet import labels_of
 from results.replicates import SEED_COLUMNS
 from results.sweep import Sweep
@@ -31,7 +32,7 @@ def draw(sweep: Sweep, title: str) -> Figure:
     scales = {name: axis["scale"] for name, axis in sweep.plan["axes"].items()}
     remarks = [sweep.plan["name"], describe(named, ["learning_rate", y], scales), "phases by the paper's rule"]
     if named["seed"].nunique() > 1:
-        kappa = fleiss_kappa(named, ["learning_rate", y])
+        kappa = fleiss_kappa(named, axes_of(sweep, named))
         remarks.append(f"kappa between seeds {kappa:.2f}")
     if undefined.any():
         remarks.append(f"{undefined.sum()} runs whose validation crosses and whose training does not: undecided")

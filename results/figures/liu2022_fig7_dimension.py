@@ -1,8 +1,8 @@
 """Liu et al. 2022, figure 7 (left): the effective dimension of the embeddings over steps, with the accuracies.
 
 The exponential of the entropy of the embeddings' principal components: about how many directions they fill. It rises
-while the training set is fitted and falls as the network generalizes. Thin lines are runs, thick ones means over them;
-a sweep that varies more than seeds has a colour for each of its cells.
+while the training set is fitted and falls as the network generalizes. Thin lines are runs, thick ones means over
+seeds. A sweep that varies more than seeds has a colour for each of its cells; one with many of them has no means.
 """
 
 import numpy as np
@@ -27,6 +27,8 @@ def draw(sweep: Sweep, title: str) -> Figure:
     varied = [name for name in sweep.plan["axes"] if name not in SEED_COLUMNS]
     parts = cells(labels, varied) if varied else []
     several = 1 < len(parts) <= MOST_CELLS
+    has_means = len(parts) <= MOST_CELLS
+    remarks: list[str] = []
     if several:
         colors = ordered_colors(len(parts))
         key = [
@@ -34,11 +36,12 @@ def draw(sweep: Sweep, title: str) -> Figure:
         ]
         key.append(line_key("training", FAINT))
     else:
+        remarks = [phases_text(labels), *[f"{len(parts)} settings, a line a run"] * (not has_means)]
         parts, colors = [({}, labels)], [INK]
         key = [line_key("effective dimension", INK), line_key("training", TRAIN), line_key("validation", VAL)]
     figure, panels = sheet(
         title=title,
-        subtitle=about(sweep, labels, *[phases_text(labels)] * (not several)),
+        subtitle=about(sweep, labels, *remarks),
         panels=["effective dimension of the embeddings", "accuracy"],
         size=(3.3, 2.2),
         own_axes=True,
@@ -48,8 +51,9 @@ def draw(sweep: Sweep, title: str) -> Figure:
         measured = measures[measures["run_id"].isin(part["run_id"])]
         for _, run in measured.groupby("run_id"):
             panels[0].plot(run["step"].clip(lower=0.8), run["value"], color=color, lw=0.6, alpha=0.4)
-        mean = measured.groupby("step")["value"].mean()
-        panels[0].plot(np.maximum(mean.index.to_numpy(dtype=float), 0.8), mean, color=color, lw=1.8)
+        if has_means:
+            mean = measured.groupby("step")["value"].mean()
+            panels[0].plot(np.maximum(mean.index.to_numpy(dtype=float), 0.8), mean, color=color, lw=1.8)
         styles = {"train_accuracy": FAINT if several else TRAIN, "val_accuracy": color if several else VAL}
         for _, trace in runs_of(sweep, part, tuple(styles)):
             for name, own in styles.items():

@@ -17,8 +17,8 @@ STYLES = {"val_accuracy": "-", "train_accuracy": ":"}
 
 
 def draw(sweep: Sweep, title: str) -> Figure:
-    """Raises ValueError for a sweep that does not vary dropout."""
-    labels = labels_of(sweep, "dropout")
+    """Raises ValueError for a sweep that does not vary dropout, or more than that and seeds."""
+    labels = labels_of(sweep, "dropout", cell=["dropout"])
     parts = cells(labels, ["dropout"])
     colors = ordered_colors(len(parts))
     traces = [[trace for _, trace in runs_of(sweep, part, tuple(STYLES))] for _, part in parts]

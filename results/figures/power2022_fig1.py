@@ -27,8 +27,8 @@ ABOVE = 1.35
 
 
 def draw(sweep: Sweep, title: str) -> Figure:
-    """Raises ValueError for a sweep that does not vary the train size."""
-    labels = labels_of(sweep, "train_size")
+    """Raises ValueError for a sweep that does not vary the train size, or more than that, tasks and seeds."""
+    labels = labels_of(sweep, "train_size", cell=["task", "train_size"])
     times = _times(sweep, labels)
     tasks = distinct(times["task"])[1]
     columns = min(3, len(tasks))

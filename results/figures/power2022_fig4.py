@@ -19,8 +19,8 @@ VALUES = {
 
 
 def draw(sweep: Sweep, title: str) -> Figure:
-    """Raises ValueError for a sweep that does not vary the number of outliers."""
-    labels = labels_of(sweep, "outliers")
+    """Raises ValueError for a sweep that does not vary the number of outliers, or more than that and seeds."""
+    labels = labels_of(sweep, "outliers", cell=["outliers"])
     key = [line_key(*look) for look in VALUES.values()]
     subtitle = about(sweep, labels, "mean over seeds, 95 % interval")
     figure, (panel,) = sheet(title=title, subtitle=subtitle, panels=[""], size=SIZE, key=[*key, undecided_key()])

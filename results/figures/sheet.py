@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
+from results.cells import pooled_text
 from results.counted import counted
 from results.diagram import budget_text
 from results.palette import GREY
@@ -136,8 +137,12 @@ def about(sweep: Sweep, labels: pd.DataFrame, *remarks: str) -> str:
     return " · ".join([*parts, *ended, *(remark for remark in remarks if remark)])
 
 
-def labels_of(sweep: Sweep, *needed: str) -> pd.DataFrame:
-    """The sweep's labels. ValueError if there are none, or if a column in `needed` is missing or the same in all."""
+def labels_of(sweep: Sweep, *needed: str, cell: Sequence[str] | None = None) -> pd.DataFrame:
+    """The sweep's labels. ValueError if there are none, or if a column in `needed` is missing or the same in all.
+
+    Args:
+        cell: what a figure over seeds draws apart. ValueError as of `check_seeds_alone`.
+    """
     labels = sweep.labels()
     if labels.empty:
         raise ValueError(f"{sweep.store.root} has no labels yet; launch it, or if runs have ended: grokctl label DIR")
@@ -147,7 +152,17 @@ def labels_of(sweep: Sweep, *needed: str) -> pd.DataFrame:
         if labels[name].nunique(dropna=False) < 2:
             axes = ", ".join(sweep.plan["axes"]) or "none"
             raise ValueError(f"the figure is drawn over {name}, which all runs of this sweep share; its axes: {axes}")
+    if cell is not None:
+        check_seeds_alone(sweep, labels, cell)
     return labels
+
+
+def check_seeds_alone(sweep: Sweep, labels: pd.DataFrame, cell: Sequence[str]) -> None:
+    """ValueError if runs that are equal in these columns differ in more than seeds: a mean over them would be over
+    settings as well, and its interval no interval over seeds."""
+    shown = [name for name in cell if name in labels.columns]
+    if pooled := pooled_text(labels, shown, sweep.plan["axes"]):
+        raise ValueError(f"{pooled}, which the figure would take for seeds")
 
 
 def log_steps(axes: Axes, last: float) -> None:

@@ -16,8 +16,8 @@ SIZE = (5.4, 3.0)
 
 
 def draw(sweep: Sweep, title: str) -> Figure:
-    """Raises ValueError for a sweep that does not vary the train size."""
-    labels = labels_of(sweep, "train_size")
+    """Raises ValueError for a sweep that does not vary the train size, or more than that, decay and seeds."""
+    labels = labels_of(sweep, "train_size", cell=["weight_decay", "train_size"])
     decays = distinct(labels["weight_decay"])[1]
     colors = dict(zip(decays, ordered_colors(len(decays) + 1), strict=False))
     parts = {decay: labels[labels["weight_decay"] == decay] for decay in decays}
