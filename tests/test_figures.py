@@ -107,6 +107,11 @@ def words_of(figure: Figure) -> str:
     return " ".join([*(text.get_text() for text in figure.texts), *titles, *inside]).replace("\n", " ")
 
 
+def key_of(figure: Figure) -> list[str]:
+    keys = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+    return [text.get_text() for key in keys for text in key.get_texts()]
+
+
 def tiny(tmp_path: Path, grid: str, **changes: str) -> str:
     """The path of a spec with this grid."""
     text = TINY_SPEC[: TINY_SPEC.index("grid:")]
@@ -335,6 +340,19 @@ def test_the_spectrum_is_shown_before_and_after(sweep_of: MakeUp) -> None:
     before, after = ([bar.get_height() for bar in panel.patches] for panel in panels[:2])
     assert before == pytest.approx([1 / 15] * 15)
     assert after[4] == pytest.approx(100 / 114)
+
+
+def test_other_seeds_are_runs_of_the_same_setting(tmp_path: Path, sweep_of: MakeUp) -> None:
+    def behaviour(config: RunConfig, steps: Floats) -> Mapping[str, Any]:
+        power = Reading("embedding_power", None, np.arange(1, 4), np.ones(3))
+        gini = Reading("embedding_gini", None, None, np.array([config.width / 10]))
+        return {**groks(config, steps), "measures": [(0, power), (0, gini), (config.steps, gini)]}
+
+    spec = tiny(tmp_path, "{width: [4, 8]}", **{"steps: 40": "steps: 2000\nmeasures: {names: [fourier]}"})
+    figure = find_figure("nanda2022_fourier").draw(sweep_of(spec, behaviour))
+    assert [line.get_ydata()[-1] for line in figure.axes[3].lines] == [0.8] * 3
+    assert re.search("shown: seed [012], width 8, grokking", words_of(figure))
+    assert key_of(figure) == ["training loss", "validation loss", "Gini coefficient: this run", "other seeds"]
 
 
 def test_sequences_show_both_kinds_of_data_and_each_token(sweep_of: MakeUp) -> None:

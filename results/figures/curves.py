@@ -80,6 +80,21 @@ def axes_of(sweep: Sweep, labels: pd.DataFrame) -> list[str]:
     return [name for name in sweep.plan["axes"] if name in labels and name not in SEED_COLUMNS]
 
 
+def replicates_of(sweep: Sweep, labels: pd.DataFrame, row: "pd.Series[Any]") -> pd.DataFrame:
+    """The runs that differ from that of this row in seeds alone, itself included."""
+    axes = axes_of(sweep, labels)
+    if not axes:
+        return labels
+    setting = labels.groupby(axes, dropna=False).ngroup()
+    return labels[setting == setting[row.name]]
+
+
+def run_text(sweep: Sweep, labels: pd.DataFrame, row: "pd.Series[Any]") -> str:
+    """`seed 0, width 32`: the run as its sweep tells it apart."""
+    seeds = [name for name in SEED_COLUMNS if name in labels and labels[name].nunique() > 1]
+    return in_words({name: row[name] for name in [*(seeds or ["seed"]), *axes_of(sweep, labels)]})
+
+
 def cells(labels: pd.DataFrame, names: Sequence[str]) -> list[tuple[dict[str, Any], pd.DataFrame]]:
     """The labels of each combination of these columns that occurs, in order."""
     groups = labels.groupby(list(names), dropna=False, sort=True)

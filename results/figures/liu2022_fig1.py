@@ -11,7 +11,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from results.figures.curves import Floats, runs_of
+from results.figures.curves import Floats, run_text, runs_of
 from results.figures.sheet import about, labels_of, sheet
 from results.figures.times import first_reach
 from results.measures import principal_components
@@ -43,7 +43,7 @@ def draw(sweep: Sweep, title: str) -> Figure:
     n_symbols = int(row["modulus"])
     figure, panels = sheet(
         title=title,
-        subtitle=about(sweep, labels, f"shown: seed {row['seed']}, {row['phase']}{why}"),
+        subtitle=about(sweep, labels, f"shown: {run_text(sweep, labels, row)}, {row['phase']}{why}"),
         panels=[f"{name}:\n" + ("never" if step is None else f"step {step:,}") for name, step in stages.items()],
         columns=4,
         size=(1.9, 1.9),

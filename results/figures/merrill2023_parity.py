@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from results.figures.curves import line_key, numbers, phases_text, runs_of
+from results.figures.curves import line_key, numbers, phases_text, run_text, runs_of
 from results.figures.sheet import TRAIN, VAL, about, accuracy_axis, labels_of, log_steps, sheet
 from results.palette import FAINT, INK
 from results.sweep import Sweep
@@ -32,7 +32,7 @@ def draw(sweep: Sweep, title: str) -> Figure:
     key = [
         line_key("training", TRAIN),
         line_key("validation", VAL),
-        line_key(f"neurons of the subnetwork, seed {first['seed']} (up to {MOST})", VAL),
+        line_key(f"neurons of the subnetwork, {run_text(sweep, labels, first)} (up to {MOST})", VAL),
         line_key("other neurons: 10th, 50th, 90th percentile", FAINT),
     ]
     figure, panels = sheet(

@@ -2,8 +2,8 @@
 
 Above the share of the embedding's power at each frequency, in the row measured last before validation leaves chance
 level behind, and at the end. Below what tells of the circuit: losses (all logits; restricted to the key frequencies;
-without them), and the Gini coefficient of the spectrum of all seeds. One run is shown, the first that generalizes,
-else the first.
+without them), and the Gini coefficient of the spectrum, for all seeds of the run's setting. One run is shown, the
+first that generalizes, else the first.
 """
 
 import numpy as np
@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from results.figures.curves import Floats, line_key, numbers, runs_of
+from results.figures.curves import Floats, line_key, numbers, replicates_of, run_text, runs_of
 from results.figures.sheet import TRAIN, VAL, about, labels_of, log_steps, sheet
 from results.palette import FAINT, GREY, INK
 from results.sweep import Sweep
 
-RESTRICTED, EXCLUDED = "#2E8B57", "#83609F"
+LOSSES = {"restricted_loss": "#2E8B57", "excluded_loss": "#83609F"}
 HALF = 0.5
 FLOOR = 1e-9
 
@@ -36,17 +36,18 @@ def draw(sweep: Sweep, title: str) -> Figure:
     power = _power(measures[measures["run_id"] == row["run_id"]])
     before = _before(power.index.to_numpy(), trace)
     after = int(power.index[-1])
+    others = [run for run in replicates_of(sweep, labels, row)["run_id"] if run != row["run_id"]]
+    measured = set(measures.loc[measures["run_id"] == row["run_id"], "name"])
     key = [
         line_key("training loss", TRAIN),
         line_key("validation loss", VAL),
-        line_key("restricted loss", RESTRICTED),
-        line_key("excluded loss", EXCLUDED),
+        *(line_key(name.replace("_", " "), color) for name, color in LOSSES.items() if name in measured),
         line_key("Gini coefficient: this run", INK),
-        line_key("other seeds", FAINT),
+        *[line_key("other seeds", FAINT)] * bool(others),
     ]
     figure, panels = sheet(
         title=title,
-        subtitle=about(sweep, labels, f"shown: seed {row['seed']}, {row['phase']}"),
+        subtitle=about(sweep, labels, f"shown: {run_text(sweep, labels, row)}, {row['phase']}"),
         panels=[f"power of the embedding, step {before:,}", f"step {after:,}", "loss, nats", "how few waves: Gini"],
         columns=2,
         size=(3.2, 1.8),
@@ -58,10 +59,7 @@ def draw(sweep: Sweep, title: str) -> Figure:
     for panel, step in zip(panels[:2], (before, after), strict=True):
         _draw_spectrum(panel, share.loc[[step]].iloc[0], top)
     _draw_losses(panels[2], trace, measures[measures["run_id"] == row["run_id"]])
-    for run_id, color in [
-        *((other, FAINT) for other in labels["run_id"] if other != row["run_id"]),
-        (row["run_id"], INK),
-    ]:
+    for run_id, color in [*((other, FAINT) for other in others), (row["run_id"], INK)]:
         gini = measures[(measures["run_id"] == run_id) & (measures["name"] == "embedding_gini")].sort_values("step")
         panels[3].plot(gini["step"].clip(lower=0.8), gini["value"], color=color, lw=1.2)
     panels[3].set_ylim(0, 1)
@@ -100,6 +98,6 @@ def _draw_losses(axes: Axes, trace: pd.DataFrame, measures: pd.DataFrame) -> Non
     axes.set_yscale("log")
     for name, color in (("train_loss", TRAIN), ("val_loss", VAL)):
         axes.plot(trace["step"].clip(lower=0.8), np.maximum(numbers(trace[name]), FLOOR), color=color, lw=1.1)
-    for name, color in (("restricted_loss", RESTRICTED), ("excluded_loss", EXCLUDED)):
+    for name, color in LOSSES.items():
         rows = measures[measures["name"] == name].sort_values("step")
         axes.plot(rows["step"].clip(lower=0.8), np.maximum(rows["value"], FLOOR), color=color, lw=1.3)
