@@ -391,6 +391,16 @@ def test_varma_draws_accuracy_over_the_later_size(sweep_of: MakeUp) -> None:
     assert [list(line.get_ydata()) for line in lines] == [pytest.approx([0.03] * 3 + [1.0] * 3)] * 2
 
 
+def test_the_key_names_bands_and_only_dots_that_are_drawn(sweep_of: MakeUp) -> None:
+    def behaviour(config: RunConfig, steps: Floats) -> Mapping[str, Any]:
+        return {"train_accuracy": 1.0, "val_accuracy": 1.0}
+
+    figure = find_figure("varma2023_ungrokking").draw(sweep_of("varma2023_ungrokking_small", behaviour))
+    key = key_of(figure)
+    assert "95 % interval of the mean over seeds" in key
+    assert "a run that is undecided" not in key
+
+
 def test_delays_stand_in_a_panel_for_each_way_of_training(sweep_of: MakeUp) -> None:
     def behaviour(config: RunConfig, steps: Floats) -> Mapping[str, Any]:
         late = 100 if config.fixed_norm else 2000 if config.weight_decay else math.inf

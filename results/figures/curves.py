@@ -13,14 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib import colormaps
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from scipy import stats
 
 from results.axes import AxisLayout, distinct, label_of
 from results.cells import pooled_axes
-from results.palette import PHASE_ORDER
+from results.palette import GREY, INK, PHASE_ORDER
 from results.replicates import SEED_COLUMNS
 from results.style import CHARACTER_IN, TEXT_PT
 from results.sweep import Sweep
@@ -161,5 +163,13 @@ def line_key(label: str, color: str, style: str = "-") -> Line2D:
     return Line2D([], [], color=color, ls=style, lw=1.5, label=label)
 
 
-def undecided_key() -> Line2D:
-    return Line2D([], [], marker="o", ms=4, mfc="white", mec="#555555", ls="", label="a run that is undecided")
+def undecided_key(labels: pd.DataFrame) -> list[Artist]:
+    """For the hollow dots, if there are any."""
+    dot = Line2D([], [], marker="o", ms=4, mfc="white", mec=INK, ls="", label="a run that is undecided")
+    return [dot] if (labels["phase"] == "undecided").any() else []
+
+
+def mean_key(labels: pd.DataFrame, cell: Sequence[str]) -> list[Artist]:
+    """For the bands and hollow dots of `draw_mean`, if there are any; runs equal in `cell` are seeds."""
+    band = Patch(facecolor=GREY, alpha=0.25, lw=0, label="95 % interval of the mean over seeds")
+    return [*([band] if labels.duplicated(list(cell)).any() else []), *undecided_key(labels)]

@@ -19,7 +19,7 @@ def draw(sweep: Sweep, title: str) -> Figure:
     key = [line_key(f"width {label_of(width)}", color) for width, color in colors.items()]
     remark = "line: mean over seeds"
     figure, (panel,) = sheet(
-        title=title, subtitle=about(sweep, labels, remark), panels=[""], size=SIZE, key=[*key, undecided_key()]
+        title=title, subtitle=about(sweep, labels, remark), panels=[""], size=SIZE, key=[*key, *undecided_key(labels)]
     )
     layout = lay_out("train_size", distinct(labels["train_size"])[1], "linear")
     for width, color in colors.items():

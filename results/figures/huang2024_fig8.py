@@ -41,7 +41,7 @@ def draw(sweep: Sweep, title: str) -> Figure:
     ]
     subtitle = about(sweep, labels, "line: best seed")
     figure, (panel,) = sheet(
-        title=title, subtitle=subtitle, panels=[""], size=SIZE, below=0.66, key=[*key, undecided_key()]
+        title=title, subtitle=subtitle, panels=[""], size=SIZE, below=0.66, key=[*key, *undecided_key(labels)]
     )
     for (_, part), color in zip(parts, colors, strict=True):
         best = part.groupby("n_parameters")["final_val_accuracy"].max()

@@ -38,7 +38,7 @@ def draw(sweep: Sweep, title: str) -> Figure:
         subtitle=about(sweep, labels, "mean over seeds"),
         panels=[""],
         size=SIZE,
-        key=[*key, undecided_key()],
+        key=[*key, *undecided_key(labels)],
     )
     layout = lay_out("percent", distinct(labels["percent"])[1], "linear")
     for (_, part), (color, style) in zip(parts, looks, strict=True):

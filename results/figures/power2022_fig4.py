@@ -6,7 +6,7 @@ Training accuracy counts the wrong labels too: all runs are to fit them. Validat
 from matplotlib.figure import Figure
 
 from results.axes import distinct, lay_out
-from results.figures.curves import draw_mean, line_key, undecided_key
+from results.figures.curves import draw_mean, line_key, mean_key
 from results.figures.sheet import TRAIN, VAL, about, accuracy_axis, labels_of, sheet
 from results.style import draw_ticks
 from results.sweep import Sweep
@@ -22,8 +22,10 @@ def draw(sweep: Sweep, title: str) -> Figure:
     """Raises ValueError for a sweep that does not vary the number of outliers, or more than that and seeds."""
     labels = labels_of(sweep, "outliers", cell=["outliers"])
     key = [line_key(*look) for look in VALUES.values()]
-    subtitle = about(sweep, labels, "mean over seeds, 95 % interval")
-    figure, (panel,) = sheet(title=title, subtitle=subtitle, panels=[""], size=SIZE, key=[*key, undecided_key()])
+    subtitle = about(sweep, labels, "line: mean over seeds")
+    figure, (panel,) = sheet(
+        title=title, subtitle=subtitle, panels=[""], size=SIZE, key=[*key, *mean_key(labels, ["outliers"])]
+    )
     layout = lay_out("outliers", distinct(labels["outliers"])[1], "log")
     for value, (_, color) in VALUES.items():
         draw_mean(panel, labels, layout, value, color=color)

@@ -7,7 +7,7 @@ hardly a matter of decay. The dotted line is chance; the phases of the runs stan
 from matplotlib.figure import Figure
 
 from results.axes import distinct, label_of, lay_out
-from results.figures.curves import draw_mean, line_key, ordered_colors, phases_text, undecided_key
+from results.figures.curves import draw_mean, line_key, mean_key, ordered_colors, phases_text
 from results.figures.sheet import about, accuracy_axis, labels_of, sheet
 from results.style import draw_ticks
 from results.sweep import Sweep
@@ -28,7 +28,7 @@ def draw(sweep: Sweep, title: str) -> Figure:
         subtitle=about(sweep, labels, *(f"before: {text}" for text in before if text)),
         panels=[""],
         size=SIZE,
-        key=[*key, undecided_key()],
+        key=[*key, *mean_key(labels, ["weight_decay", "train_size"])],
     )
     layout = lay_out("train_size", distinct(labels["train_size"])[1], "log")
     for decay, part in parts.items():
