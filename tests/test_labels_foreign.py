@@ -294,6 +294,7 @@ def test_percentages_are_recognized_together(tmp_path):
 def test_losses_alone_are_read_against_a_guess_and_are_less_sure():
     labels = read_foreign([DATA / "losses.csv"], classes=31).label(ClassifierSettings())
     assert labels["warning"].str.contains("from_losses").all()
+    assert labels["why"].str.startswith("With 1 - loss / ln(classes)").all()
     assert labels["confidence"].max() <= LOSS_AGREEMENT
     assert "from_losses" not in read_foreign([DATA / "long_percent.csv"]).label(ClassifierSettings())["warning"].max()
 

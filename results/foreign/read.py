@@ -36,6 +36,8 @@ from results.foreign.units import (
 
 __all__ = ["Foreign", "ForeignError", "read_foreign"]
 
+BY_LOSSES = "With 1 - loss / ln(classes), from chance to 1, in place of accuracy: "
+"""What a sentence on a run without accuracies begins with: a loss lags behind the accuracy that is not known."""
 ABOUT = 0.96
 """Runs that end at this share of the longest one, or later, had the same budget; above the knob full_budget."""
 
@@ -64,7 +66,8 @@ class Foreign:
         if not self.from_losses:
             return labels
         warning = labels["warning"].map(lambda words: ",".join(filter(None, [words, FROM_LOSSES])))
-        return labels.assign(confidence=labels["confidence"].clip(upper=LOSS_AGREEMENT), warning=warning)
+        confidence = labels["confidence"].clip(upper=LOSS_AGREEMENT)
+        return labels.assign(confidence=confidence, warning=warning, why=BY_LOSSES + labels["why"])
 
     def _remark_on_short_runs(self, settings: ClassifierSettings) -> None:
         assert self.traces is not None
