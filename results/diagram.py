@@ -271,12 +271,12 @@ def _draw_cells(axes: Axes, table: pd.DataFrame, sheet: _Sheet) -> None:
     colors = [PHASE_COLORS[phase] for phase in table["phase"]]
     _add(axes, boxes, facecolors=[tint(color, PALE) for color in colors], edgecolors="none")
     _add(axes, inner, facecolors=colors, edgecolors="none")
-    for phase, hatch in PHASE_HATCHES.items():
-        of_phase = (table["phase"] == phase).to_numpy()
-        _add(axes, inner[of_phase], facecolors="none", edgecolors=FAINT, linewidths=0, hatch=hatch)
+    _add_hatches(axes, inner, list(table["phase"]))
     is_tied = (table["tied"] != "").to_numpy()
-    others = [PHASE_COLORS[tied.split(", ")[0]] for tied in table["tied"][is_tied]]
-    _add(axes, _corners(boxes[is_tied]), facecolors=others, edgecolors="white", linewidths=0.5)
+    others = [tied.split(", ")[0] for tied in table["tied"][is_tied]]
+    corners = _corners(boxes[is_tied])
+    _add(axes, corners, facecolors=[PHASE_COLORS[other] for other in others], edgecolors="white", linewidths=0.5)
+    _add_hatches(axes, corners, others)
     line = 0.6 if max(len(sheet.x.values), len(sheet.y.values)) <= 20 else 0.25
     _add(axes, boxes, facecolors="none", edgecolors="white", linewidths=line)
 
@@ -319,6 +319,12 @@ def _corners(boxes: Floats) -> Floats:
     xs, ys = right - 0.45 * (right - left), high - 0.45 * (high - low)
     points = ((xs, high), (right, high), (right, ys))
     return np.stack([np.stack(point, axis=-1) for point in points], axis=1)
+
+
+def _add_hatches(axes: Axes, polygons: Floats, phases: Sequence[str]) -> None:
+    for hatched, hatch in PHASE_HATCHES.items():
+        chosen = polygons[[phase == hatched for phase in phases]]
+        _add(axes, chosen, facecolors="none", edgecolors=FAINT, linewidths=0, hatch=hatch)
 
 
 def _add(axes: Axes, polygons: Floats, **style: Any) -> None:

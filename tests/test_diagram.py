@@ -56,6 +56,17 @@ def test_a_tie_goes_to_the_first_phase_in_the_documented_order_and_is_marked() -
     assert "corner" in texts(phase_diagram(labels_of({(4, 10): "mg"}), x="width", y="train_size"))
 
 
+def test_the_corner_of_a_tie_is_hatched_if_its_phase_is() -> None:
+    def hatched(letters: str) -> list[int]:
+        """Corners of each hatched polygon."""
+        drawn = phase_diagram(labels_of({(4, 10): letters}), x="width", y="train_size").axes[0].collections
+        return [len(path.vertices) - 1 for patches in drawn if patches.get_hatch() for path in patches.get_paths()]
+
+    assert hatched("gu") == [3]
+    assert hatched("gm") == []
+    assert hatched("uu") == [4]
+
+
 def test_every_phase_of_the_classifier_has_its_colour() -> None:
     assert set(PHASE_ORDER) == set(PHASE_COLORS)
 
