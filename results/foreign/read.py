@@ -158,10 +158,11 @@ def _refuse_without_metrics(long: pd.DataFrame, columns: Sequence[str], understo
 
 def _refuse_longer_runs(long: pd.DataFrame, budget: float | None) -> None:
     """Steps beyond the budget that was given: then it is another one."""
-    last = long.loc[long["step"].astype(float).idxmax()]
-    if budget is not None and last["step"] > budget:
+    last = float(long["step"].max())
+    if budget is not None and last > budget:
+        run = long.loc[long["step"] == last, "run_id"].iloc[0]
         raise ForeignError(
-            f"--budget {budget:g} lies below the last step, {steps(last['step'])} (run {last['run_id']!r})",
+            f"--budget {budget:g} lies below the last step, {steps(last)} (run {run!r})",
             hint="It is the number of steps that every run was meant to train; without it the last step is taken, if "
             "all runs end about there.",
         )

@@ -225,7 +225,7 @@ def match_metrics(
     """By target the name that holds it. Raises ForeignError for names that are not there, and where two would do."""
     chosen = {target: name for target, name in given.items() if target in METRICS}
     refuse_strangers(chosen, names, what)
-    found: dict[str, list[tuple[tuple[bool, int], str]]] = {}
+    found: dict[str, list[tuple[tuple[bool, bool, int], str]]] = {}
     for name, meaning in _meanings(names, set(chosen.values())):
         target = _target(meaning, names)
         if target and target not in chosen:
