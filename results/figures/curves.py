@@ -88,7 +88,7 @@ def replicates_of(sweep: Sweep, labels: pd.DataFrame, row: "pd.Series[Any]") -> 
     if not axes:
         return labels
     setting = labels.groupby(axes, dropna=False).ngroup()
-    return labels[setting == setting[row.name]]
+    return labels[setting.isin(setting[labels["run_id"] == row["run_id"]])]
 
 
 def run_text(sweep: Sweep, labels: pd.DataFrame, row: "pd.Series[Any]") -> str:
