@@ -18,6 +18,7 @@ from results.cells import pooled_text
 from results.counted import counted
 from results.diagram import budget_text
 from results.palette import GREY
+from results.replicates import replicate_seeds
 from results.style import (
     MARGIN_IN,
     TEXT_PT,
@@ -131,7 +132,7 @@ def _draw_key(figure: Figure, lines: Sequence[Sequence[Artist]], top_in: float) 
 
 def about(sweep: Sweep, labels: pd.DataFrame, *remarks: str) -> str:
     """The line under the title: sweep, budget, seeds, and how many of the planned runs have ended."""
-    n_seeds = labels["seed"].nunique()
+    n_seeds = len({*replicate_seeds(labels)})
     ended = [] if len(labels) == sweep.n_planned else [f"{len(labels):,} of {sweep.n_planned:,} runs ended"]
     parts = [str(sweep.plan["name"]), budget_text(labels, []), counted(n_seeds, "seed")]
     return " · ".join([*parts, *ended, *(remark for remark in remarks if remark)])
