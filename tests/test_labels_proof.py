@@ -347,7 +347,7 @@ def test_the_report_is_that_of_this_classifier():
 
 def test_a_report_without_the_held_out_families_can_be_read_and_stands_elsewhere(monkeypatch, capsys):
     unseen = json.loads(json.dumps(REPORT))
-    unseen["held_out"] = []
+    unseen |= {"held_out": [], "held_out_together": {}}
     unseen["other_minds"] = {k: v for k, v in unseen["other_minds"].items() if not v["held_out"]}
     unseen["confidence"].pop("held out together")
     text = page(unseen)

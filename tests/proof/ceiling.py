@@ -21,22 +21,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from baselines import evidence_table
+from baselines import evidence_and_verdict, read_by_family
 from children import CLEAN, MODERATE, children
 from families import HELD_OUT
 from parent import Parent
 from run import DEVELOPED_ON, MODERATE_DRAWS, phases, rounded, settled, simulate
 from scores import f1_by_class, f1_intervals
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.model_selection import GroupKFold
 from trained import EVIDENCE, parents
 
 from results.classify import CLASSIFIER_VERSION, ClassifierSettings
-from results.classify.pass1 import RULE_NAMES
 from results.classify.table import read_runs, sort_runs
 
 N_RUNS = 1200
-FOLDS = 5
 ENOUGH_ERRORS, ENOUGH_SHARE = 2.0, 0.9
 
 
@@ -77,18 +73,7 @@ def _read(family: Sequence[Parent], draw: int) -> tuple[pd.DataFrame, np.ndarray
     verdict = read_runs(sort_runs(traces, facts), ClassifierSettings()).verdict
     sure = verdict.sureness
     far = (sure.distance >= ENOUGH_ERRORS) & (sure.side >= ENOUGH_SHARE)
-    rule = np.array([RULE_NAMES.index(each) for each in verdict.rule])
-    numbers = np.column_stack([evidence_table(traces, facts), rule, np.minimum(sure.distance, 100), sure.side])
-    return pd.DataFrame({"phase": verdict.phase, "far": far}), numbers
-
-
-def read_by_family(evidence: np.ndarray, truth: np.ndarray, runs: np.ndarray) -> np.ndarray:
-    """Each run read by trees that were fitted to the other folds."""
-    said = np.empty(len(truth), object)
-    for others, fold in GroupKFold(FOLDS).split(evidence, groups=runs):
-        trees = HistGradientBoostingClassifier(max_iter=80, learning_rate=0.1, max_depth=4, random_state=0)
-        said[fold] = trees.fit(evidence[others], truth[others].astype(str)).predict(evidence[fold])
-    return said
+    return pd.DataFrame({"phase": verdict.phase, "far": far}), evidence_and_verdict(traces, facts)
 
 
 def _scored(truth: Sequence[str], said: Sequence[str], runs: np.ndarray) -> dict[str, Any]:
