@@ -76,10 +76,10 @@ QUESTIONS: Mapping[str, str] = {
     "declined": "whether validation has left its level for good",
     "together": "whether it is progression",
     "steady_val": "whether validation is still rising",
-    "creeping": "whether validation is on its way to its level",
+    "creeping": "whether validation creeps to its level",
     "fitting": "whether training is on its way to its level",
     "late_rise": "how much validation gained late",
-    "arriving": "whether validation is on its way to its level",
+    "arriving": "whether validation is on its way to its level, or speeds up",
     "delay": "whether the delay is long",
 }
 

@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-CLASSIFIER_VERSION = "10"
+CLASSIFIER_VERSION = "11"
 """Stored with every label. Raised whenever the same trace could get another label, confidence or evidence."""
 
 Level = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
