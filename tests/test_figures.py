@@ -524,8 +524,8 @@ def test_the_run_of_lowest_dimension_is_shown_and_each_decay_has_a_colour(sweep_
         return {**learned, "measures": readings, "snapshots": kept}
 
     sweep = sweep_of("liu2022_fig7_transformer_small", behaviour, steps="500")
-    subtitles = [text.get_text() for text in find_figure("liu2022_fig1").draw(sweep).texts]
-    assert any("seed 9" in text and "lowest effective\ndimension of 20 that" in text for text in subtitles), subtitles
+    subtitles = [" ".join(text.get_text().split()) for text in find_figure("liu2022_fig1").draw(sweep).texts]
+    assert any("seed 9" in text and "lowest effective dimension of 20 that" in text for text in subtitles), subtitles
     figure = find_figure("liu2022_fig7_dimension").draw(sweep)
     dimensions, accuracies = figure.axes[:2]
     ends = {line.get_color(): line.get_ydata()[-1] for line in dimensions.lines if line.get_linewidth() > 1}

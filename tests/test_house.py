@@ -60,7 +60,7 @@ def test_a_finished_sweep_is_launched_again_without_what_trains_reads_and_draws(
 
 
 def test_a_papers_figure_is_drawn_without_torch_or_ray(own_sweep: Path) -> None:
-    assert imported_by("figure", "huang2024_fig6", own_sweep) & TRAINING == set()
+    assert imported_by("figure", "huang2024_fig2", own_sweep) & TRAINING == set()
 
 
 def test_query_imports_neither_torch_nor_ray(finished_sweep: Path) -> None:

@@ -92,7 +92,11 @@ def as_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     for path in shipped.folder().glob("*.yaml"):
         (folder / path.name).write_text(path.read_text())
-    (folder / "double_descent_small.yaml").write_text(TINY_SPEC.replace("name: tiny", "name: double_descent_small"))
+    small = TINY_SPEC.replace("name: tiny", "name: double_descent_small").replace("train_size: 30\n", "")
+    small = small.replace("  learning_rate: [1e-3, 1e-2]", "  train_size: [20, 30]").replace(
+        "y: learning_rate", "y: train_size"
+    )
+    (folder / "double_descent_small.yaml").write_text(small)
     monkeypatch.setattr(shipped, "folder", lambda: folder)
     monkeypatch.chdir(tmp_path)
     return folder
@@ -110,9 +114,9 @@ def test_reproduce_trains_labels_and_draws(as_shipped: Path, tmp_path: Path, gro
 
 
 def test_figure_writes_where_it_is_told(finished_sweep: Path, tmp_path: Path, grokctl: Grokctl) -> None:
-    result = grokctl("figure", "huang2024_fig6", finished_sweep, "-o", tmp_path / "drawn.svg")
+    result = grokctl("figure", "huang2024_fig2", finished_sweep, "-o", tmp_path / "drawn.svg")
     assert result.exit_code == 0, result.output
-    assert "figure 6" in (tmp_path / "drawn.svg").read_text()
+    assert "figure 2" in (tmp_path / "drawn.svg").read_text()
 
 
 @pytest.mark.parametrize(
