@@ -3,13 +3,12 @@
 All of it is made from the store, finished or not, so a sweep that was interrupted has a diagram of what it knows.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from orchestrator.columns import config_rows
 from orchestrator.plan import Plan, PlannedPack
@@ -19,7 +18,6 @@ from results.places import Place
 from results.schema import trace_schema
 from results.store import SweepStore
 from results.sweep import Sweep
-from results.tables import readable
 
 DIAGRAMS = ("phase_diagram.png", "phase_diagram.svg")
 
@@ -55,7 +53,7 @@ def ended(sweep: Sweep) -> tuple[pd.DataFrame, pd.DataFrame]:
     columns that are derived (chance_accuracy, ...) stand in the traces alone, and come from each run's first row.
     """
     dataset = sweep.traces_dataset(include_running=False)
-    traces = _read(sweep, dataset, trace_schema([]).names)
+    traces = sweep.frame_of(dataset, trace_schema([]).names)
     first = traces.drop_duplicates("run_id")
     runs = sweep.runs()
     runs = runs[runs["run_id"].isin(first["run_id"])]
@@ -63,16 +61,8 @@ def ended(sweep: Sweep) -> tuple[pd.DataFrame, pd.DataFrame]:
     if not missing:
         return traces, runs
     at_first = pc.field("step").isin(pa.array(first["step"].unique()))
-    config = _read(sweep, dataset, ["run_id", *missing], at_first).drop_duplicates("run_id").set_index("run_id")
+    config = sweep.frame_of(dataset, ["run_id", *missing], at_first).drop_duplicates("run_id").set_index("run_id")
     return traces, runs.assign(**{name: runs["run_id"].map(config[name]) for name in missing})
-
-
-def _read(
-    sweep: Sweep, dataset: ds.Dataset, columns: Sequence[str], chosen: pc.Expression | None = None
-) -> pd.DataFrame:
-    with readable(sweep.store.root):
-        frame: pd.DataFrame = dataset.to_table(columns=list(columns), filter=chosen).to_pandas()
-    return frame
 
 
 def draw_labels(sweep: Sweep, labels: pd.DataFrame, axes: Mapping[str, Any], paths: Iterable[Place]) -> None:

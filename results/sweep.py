@@ -107,7 +107,7 @@ class Sweep:
         chosen = condition(where, self.trace_schema)
         run_ids = _named(where)
         dataset = self._dataset("traces", self.trace_schema, include_running, run_ids)
-        return self._frame_of(dataset, columns, chosen)
+        return self.frame_of(dataset, columns, chosen)
 
     def measures(
         self, columns: Sequence[str] | None = None, *, include_running: bool = True, **where: Any
@@ -128,7 +128,7 @@ class Sweep:
             is_theirs = pc.field("run_id").isin(pa.array(theirs, pa.string()))
             chosen = is_theirs if chosen is None else chosen & is_theirs
         dataset = self._dataset("measures", kind, include_running, run_ids)
-        return self._frame_of(dataset, columns, chosen)
+        return self.frame_of(dataset, columns, chosen)
 
     def snapshots(self, run_id: str, name: str = "embed.weight") -> dict[int, np.ndarray]:
         """A parameter of one run at each step at which it was kept (`snapshots:` of the spec), by step, ascending.
@@ -145,9 +145,10 @@ class Sweep:
         shaped = (array.reshape(shape) for array, shape in zip(arrays, here["shape"].to_pylist(), strict=True))
         return dict(zip(here["step"].to_pylist(), shaped, strict=True))
 
-    def _frame_of(
-        self, dataset: ds.Dataset, columns: Sequence[str] | None, chosen: pc.Expression | None
+    def frame_of(
+        self, dataset: ds.Dataset, columns: Sequence[str] | None, chosen: pc.Expression | None = None
     ) -> pd.DataFrame:
+        """Columns of a dataset of this sweep (absent: all) in the rows that were chosen."""
         with tables.readable(self.store.root):
             frame: pd.DataFrame = dataset.to_table(columns=columns and list(columns), filter=chosen).to_pandas()
         return frame

@@ -9,34 +9,29 @@ from sklearn.tree import DecisionTreeClassifier
 
 from results.classify.pass1 import RULE_NAMES
 from results.classify.settings import ClassifierSettings
-from results.classify.table import Reading, read_runs, sort_runs
+from results.classify.table import Reading
 
 DEPTH, LEAF = 8, 5
 FOLDS = 5
 
 
-def evidence_table(traces: pd.DataFrame, runs: pd.DataFrame) -> np.ndarray:
+def evidence_table(read: Reading) -> np.ndarray:
     """Everything that the rules read, one row a run in the order of run_id; -1 for what was not seen."""
-    return _evidence(read_runs(sort_runs(traces, runs), ClassifierSettings()))
-
-
-def evidence_and_verdict(traces: pd.DataFrame, runs: pd.DataFrame) -> np.ndarray:
-    """The same, and what the rules make of it: which one held, and how far from its thresholds."""
-    read = read_runs(sort_runs(traces, runs), ClassifierSettings())
-    rule = np.array([RULE_NAMES.index(name) for name in read.verdict.rule])
-    sure = read.verdict.sureness
-    return np.column_stack([_evidence(read), rule, np.minimum(sure.distance, 100), sure.side])
-
-
-def _evidence(read: Reading) -> np.ndarray:
     numbers = read.numbers(ClassifierSettings()).values()
     return np.column_stack([np.nan_to_num(values, nan=-1.0, posinf=1e12) for values in numbers])
 
 
-def tree(traces: pd.DataFrame, runs: pd.DataFrame, truth: list[str]) -> DecisionTreeClassifier:
+def evidence_and_verdict(read: Reading) -> np.ndarray:
+    """The same, and what the rules make of it: which one held, and how far from its thresholds."""
+    rule = np.array([RULE_NAMES.index(name) for name in read.verdict.rule])
+    sure = read.verdict.sureness
+    return np.column_stack([evidence_table(read), rule, np.minimum(sure.distance, 100), sure.side])
+
+
+def tree(read: Reading, truth: list[str]) -> DecisionTreeClassifier:
     """Fitted to runs whose truth is known."""
     grown = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=LEAF, class_weight="balanced", random_state=0)
-    return grown.fit(evidence_table(traces, runs), truth)
+    return grown.fit(evidence_table(read), truth)
 
 
 def read_by_family(evidence: np.ndarray, truth: np.ndarray, runs: np.ndarray) -> np.ndarray:

@@ -70,10 +70,10 @@ def ceiling(family: Sequence[Parent]) -> dict[str, Any]:
 
 def _read(family: Sequence[Parent], draw: int) -> tuple[pd.DataFrame, np.ndarray]:
     traces, facts = children(family, MODERATE, draw)
-    verdict = read_runs(sort_runs(traces, facts), ClassifierSettings()).verdict
-    sure = verdict.sureness
+    read = read_runs(sort_runs(traces, facts), ClassifierSettings())
+    sure = read.verdict.sureness
     far = (sure.distance >= ENOUGH_ERRORS) & (sure.side >= ENOUGH_SHARE)
-    return pd.DataFrame({"phase": verdict.phase, "far": far}), evidence_and_verdict(traces, facts)
+    return pd.DataFrame({"phase": read.verdict.phase, "far": far}), evidence_and_verdict(read)
 
 
 def _scored(truth: Sequence[str], said: Sequence[str], runs: np.ndarray) -> dict[str, Any]:

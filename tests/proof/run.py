@@ -232,7 +232,8 @@ def settled(truth: Sequence[str], said: Sequence[str]) -> tuple[list[str], list[
 def learnt_tree(n: int) -> Any:
     """A decision tree, fitted to the families that rules were made on."""
     developed = [parent for name in DEVELOPED_ON for parent in simulate(name, n)]
-    return tree(*children(developed, MODERATE, 2), [parent.truth(parent.budget) for parent in developed])
+    read = read_runs(sort_runs(*children(developed, MODERATE, 2)), ClassifierSettings())
+    return tree(read, [parent.truth(parent.budget) for parent in developed])
 
 
 def other_mind(name: str, family: list[Parent], learnt: Any) -> Report:
@@ -240,10 +241,10 @@ def other_mind(name: str, family: list[Parent], learnt: Any) -> Report:
     truth = [parent.truth(parent.budget) for parent in family]
     may = [parent.truth(3 * parent.budget) != now for parent, now in zip(family, truth, strict=True)]
     traces, runs = children(family, MODERATE, 3)
-    labels = label_runs(traces, runs)
+    labels, read = label_runs(traces, runs), read_runs(sort_runs(traces, runs), ClassifierSettings())
     sayings = {
         "grokctl": labels["phase"].tolist(),
-        "decision tree": learnt.predict(evidence_table(traces, runs)).tolist(),
+        "decision tree": learnt.predict(evidence_table(read)).tolist(),
         "Liu literally": labels["liu_phase"].tolist(),
         "Huang literally": huang_literally(labels),
         "last row": last_row(traces),
@@ -252,7 +253,7 @@ def other_mind(name: str, family: list[Parent], learnt: Any) -> Report:
     scores = {who: summary(truth, said, may) for who, said in sayings.items()}
     if name in HELD_OUT:
         clean = phases(family, CLEAN, 3)
-        known = read_by_family(evidence_and_verdict(traces, runs), np.array(truth, object), np.arange(len(family)))
+        known = read_by_family(evidence_and_verdict(read), np.array(truth, object), np.arange(len(family)))
         scores |= {CLEANLY: summary(truth, clean, may), KNOWS_FAMILY: summary(truth, list(known), may)}
         labelled = {"truth": truth, "may": may, "moderate": sayings["grokctl"], "clean": clean}
         report["labelled"] = pd.DataFrame(labelled)
